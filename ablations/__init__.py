@@ -1,0 +1,1 @@
+"""Experiments as data, the harness that runs them, and the reports drawn from what it recorded."""

@@ -1,0 +1,195 @@
+"""The command line. Imports next to nothing until a command is known, so that --help answers at once."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ablations.harness.cell import Cell, Device
+    from ablations.harness.experiment import Experiment, Profile
+    from ablations.harness.record import Record
+    from ablations.harness.store import Plan
+
+USER_MISTAKE = 2
+CELL_FAILED = 1
+PROFILES = "smoke, cpu, gpu"
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake becomes one paragraph and exit code 2."""
+    from ablations.harness.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(USER_MISTAKE)
+
+
+@app.callback(invoke_without_command=True)
+def run(
+    profile: Annotated[
+        str | None, typer.Option(help=f"Size of the job: {PROFILES}. Default: gpu where there is one, else cpu.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Experiment to run; repeat for several. Default: all.")] = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(help="Other values for one axis, as NAME=VALUE,VALUE; repeat for several axes."),
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results"),
+    reports: Annotated[Path, typer.Option(help="Folder of the rendered report.")] = Path("reports"),
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a cell is given up.")] = 300,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with estimates; measure nothing.")] = False,
+    render_only: Annotated[bool, typer.Option("--render-only", help="Render the report of what is there.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Measure cells again that were killed, timed out or failed.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set a results file's broken last line aside and go on.")
+    ] = False,
+) -> None:
+    """Measure what is missing of the planned cells, then render the report.
+
+    A second run continues where the first one stopped.
+
+    Exit codes: 0 done; 1 some cell failed with an error; 2 wrong use, or interrupted.
+    """
+    from rich.console import Console
+
+    from ablations.harness.experiment import parse_profile
+    from ablations.harness.plan import make_plan
+    from ablations.suite import chosen
+
+    if render_only:
+        _render(results, reports)
+        return
+    size, device = _size_and_device(parse_profile(profile) if profile else None)
+    plan = make_plan(_with_axes(chosen(only or ()), axis or ()), size, device)
+    if dry_run:
+        _list_cells(plan, results, device, retry_failed)
+        return
+    console = Console()
+    failed = _measure(plan, results, reports, device, timeout, retry_failed, repair, console)
+    console.print(f"Report: {_render(results, reports)}", highlight=False, soft_wrap=True)
+    if failed:
+        sys.exit(CELL_FAILED)
+
+
+def _size_and_device(profile: "Profile | None") -> "tuple[Profile, Device]":
+    from ablations.harness.environment import device_here
+    from ablations.harness.errors import UserError
+
+    here = device_here()
+    if profile == "gpu" and here != "cuda":
+        raise UserError("Profile gpu needs an NVIDIA GPU, and no driver finds one here. Use --profile cpu.")
+    if profile is None:
+        return ("gpu", "cuda") if here == "cuda" else ("cpu", "cpu")
+    return profile, "cpu" if profile == "cpu" else here
+
+
+def _with_axes(experiments: "Sequence[Experiment]", overrides: Sequence[str]) -> "tuple[Experiment, ...]":
+    from ablations.harness.experiment import parse_axis
+
+    for override in overrides:
+        name, values = parse_axis(override)
+        experiments = [experiment.with_axis(name, values) for experiment in experiments]
+    return tuple(experiments)
+
+
+def _list_cells(plan: "Plan", results: Path, device: "Device", retry_failed: bool) -> None:
+    from ablations.harness import environment, store
+    from ablations.harness.estimate import estimate
+    from ablations.harness.plan import in_order, pending
+
+    here = environment.describe(device)
+    folder = results / here.machine
+    left = pending(in_order(plan), store.load(folder), here, retry_failed=retry_failed)
+    to_do = {cell.id for cell in left}
+    for cell in in_order(plan):
+        needs = estimate(cell)
+        state = "to do" if cell.id in to_do else "done "
+        typer.echo(f"{state} {needs.seconds:7.1f} s {needs.peak_bytes / 2**20:9.1f} MiB  {cell.id}  {cell.description}")
+    total = sum(estimate(cell).seconds for cell in left)
+    typer.echo(f"{len(left)} of {len(in_order(plan))} cells to do, about {total / 60:.1f} minutes; all are estimates.")
+
+
+def _measure(
+    plan: "Plan",
+    results: Path,
+    reports: Path,
+    device: "Device",
+    timeout: float,
+    retry_failed: bool,
+    repair: bool,
+    console: "Console",
+) -> bool:
+    """Fill the results folder; whether some planned cell's last record is an error."""
+    from ablations.harness import environment, store
+    from ablations.harness.plan import in_order, pending
+    from ablations.harness.sweep import sole_writer, sweep
+
+    here = environment.describe(device)
+    folder = results / here.machine
+    _make_folder(reports)
+    with sole_writer(folder):
+        if repair:
+            _repair(folder, console)
+        before = store.load(folder)
+        cells = pending(in_order(plan), before, here, retry_failed=retry_failed)
+        store.record_plan(plan, here, folder)
+        console.print(f"{here.machine}: {len(cells)} of {len(in_order(plan))} cells to measure", highlight=False)
+        try:
+            if cells:
+                sweep(cells, here, folder, timeout_seconds=timeout, console=console)
+        except KeyboardInterrupt:
+            _interrupted(cells, before, store.load(folder), folder)
+        return _has_errors(in_order(plan), store.load(folder))
+
+
+def _make_folder(folder: Path) -> None:
+    from ablations.harness.errors import UserError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write to {folder}: {error.strerror}. Choose another --reports.") from None
+
+
+def _repair(folder: Path, console: "Console") -> None:
+    from ablations.harness import store
+
+    for path in sorted(folder.glob("*.jsonl")):
+        if store.repair(path):
+            console.print(f"{path}: broken last line moved to {path.name}.broken", highlight=False, soft_wrap=True)
+
+
+def _interrupted(cells: "Sequence[Cell]", before: "Sequence[Record]", after: "Sequence[Record]", folder: Path) -> None:
+    from ablations.harness.errors import UserError
+
+    raise UserError(
+        f"Interrupted. {len(after) - len(before)} of {len(cells)} cells were measured and are kept in {folder}; run "
+        "the same command again to go on, or add --render-only for a report of what is there."
+    ) from None
+
+
+def _has_errors(cells: "Sequence[Cell]", records: "Sequence[Record]") -> bool:
+    last = {record.cell_id: record.status for record in records}
+    return any(last.get(cell.id) == "error" for cell in cells)
+
+
+def _render(results: Path, reports: Path) -> Path:
+    from ablations.harness.errors import UserError
+    from ablations.harness.store import load_results
+    from ablations.report.render import render
+
+    if not results.is_dir():
+        raise UserError(f"There is no results folder {results}. Run without --render-only first, or name another.")
+    _make_folder(reports)
+    return render(load_results(results), reports)

@@ -1,0 +1,175 @@
+"""enwik8: the first 100,000,000 bytes of an English Wikipedia dump of 2006 (Hutter prize).
+
+Looked for in `$REFORMER_DATA`, then in the user's cache, then downloaded; unpacked once into the cache.
+"""
+
+import gzip
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.request import urlopen
+
+import numpy as np
+from numpy.typing import NDArray
+
+N_BYTES = 100_000_000
+SHA256 = "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"
+URL = "http://mattmahoney.net/dc/enwik8.zip"
+DISTRIBUTION, MEMBER = "mingru-pytorch==0.2.1", "data/enwik8.gz"
+"""A source distribution that carries the same bytes: the second place to download from."""
+
+TRAIN_BYTES, VALIDATION_BYTES = 90_000_000, 5_000_000
+BLOCK = 2**20
+TIMEOUT_SECONDS = 20
+
+Report = Callable[[str, float], None]
+"""Told what is being done and which fraction of it is done."""
+
+
+class DataMissingError(Exception):
+    """The data set is neither here nor to be had; the message says where it was looked for."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training, validation and test part: 90, 5 and 5 per cent of the bytes, in this order."""
+
+    train: NDArray[np.uint8]
+    validation: NDArray[np.uint8]
+    test: NDArray[np.uint8]
+
+    @property
+    def description(self) -> str:
+        """In words, for whoever reads a figure."""
+        return (
+            "enwik8 split by bytes: trained on the first 90,000,000, reported on the next 5,000,000 (validation); "
+            "the last 5,000,000 (test) not looked at"
+        )
+
+
+def read_split(path: Path) -> Split:
+    """The three parts, mapped and not read."""
+    text: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r", shape=(N_BYTES,))
+    held_out = TRAIN_BYTES + VALIDATION_BYTES
+    return Split(train=text[:TRAIN_BYTES], validation=text[TRAIN_BYTES:held_out], test=text[held_out:])
+
+
+def locate(report: Report) -> Path:
+    """Path of the unpacked and checked file, wherever it had to come from.
+
+    Raises:
+        DataMissingError: It is not here and cannot be downloaded, or what was found is something else.
+    """
+    cached = cache_folder() / "enwik8"
+    if cached.exists() and cached.stat().st_size == N_BYTES:
+        return cached
+    tried: list[str] = []
+    for source in (_from_folder, _from_url, _from_distribution):
+        try:
+            source(cached, report)
+        except DataMissingError as missing:
+            tried.append(str(missing))
+        else:
+            return cached
+    raise DataMissingError("enwik8 is missing: " + "; ".join(tried))
+
+
+def cache_folder() -> Path:
+    """Where unpacked data is kept, made if need be."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "reformer-suite"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _from_folder(cached: Path, report: Report) -> None:
+    given = os.environ.get("REFORMER_DATA")
+    if not given:
+        raise DataMissingError("REFORMER_DATA is not set")
+    for name, opened in (("enwik8", _plain), ("enwik8.gz", _gzipped), ("enwik8.zip", _zipped)):
+        if (Path(given) / name).exists():
+            with opened(Path(given) / name) as stream:
+                return _keep(stream, cached, report)
+    raise DataMissingError(f"no enwik8, enwik8.gz or enwik8.zip in REFORMER_DATA={given}")
+
+
+def _from_url(cached: Path, report: Report) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder) / "enwik8.zip"
+        try:
+            _download(archive, report)
+        except OSError as error:
+            raise DataMissingError(f"download from {URL} failed ({error})") from None
+        with _zipped(archive) as stream:
+            _keep(stream, cached, report)
+
+
+def _download(target: Path, report: Report) -> None:
+    with urlopen(URL, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as file:
+        size = int(response.headers.get("Content-Length") or 0)
+        done = 0
+        while block := response.read(BLOCK):
+            file.write(block)
+            done += len(block)
+            report("downloading enwik8", done / size if size else 0.0)
+
+
+def _from_distribution(cached: Path, report: Report) -> None:
+    report(f"downloading enwik8 with {DISTRIBUTION}", 0.0)
+    name = DISTRIBUTION.split("==")[0]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", name, DISTRIBUTION, "--quiet"]
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            subprocess.run([*command, "--dest", folder], check=True, capture_output=True, timeout=600)
+            archive = next(Path(folder).glob("*.tar.gz"))
+        except (OSError, subprocess.SubprocessError, StopIteration):
+            raise DataMissingError(f"pip could not download {DISTRIBUTION}") from None
+        with tarfile.open(archive) as packed:
+            member = next((m for m in packed if m.name.endswith("/" + MEMBER)), None)
+            stream = packed.extractfile(member) if member else None
+            if stream is None:
+                raise DataMissingError(f"{DISTRIBUTION} holds no {MEMBER}")
+            with gzip.open(stream) as unpacked:
+                _keep(cast(BinaryIO, unpacked), cached, report)
+
+
+def _plain(path: Path) -> AbstractContextManager[BinaryIO]:
+    return path.open("rb")
+
+
+def _gzipped(path: Path) -> AbstractContextManager[BinaryIO]:
+    return cast(AbstractContextManager[BinaryIO], gzip.open(path))
+
+
+def _zipped(path: Path) -> AbstractContextManager[BinaryIO]:
+    return cast(AbstractContextManager[BinaryIO], zipfile.ZipFile(path).open("enwik8"))
+
+
+def _keep(stream: BinaryIO, cached: Path, report: Report) -> None:
+    """Copy the stream into the cache, checking its sum on the way; a reader never sees half a file."""
+    draft = cached.with_name(f"enwik8.{os.getpid()}.new")
+    digest, done = hashlib.sha256(), 0
+    with draft.open("wb") as file:
+        try:
+            while block := stream.read(BLOCK):
+                digest.update(block)
+                file.write(block)
+                done += len(block)
+                report("unpacking enwik8", min(1.0, done / N_BYTES))
+        except (OSError, EOFError, zipfile.BadZipFile) as error:
+            draft.unlink()
+            raise DataMissingError(f"the archive is damaged ({error})") from None
+    if digest.hexdigest() != SHA256:
+        draft.unlink()
+        raise DataMissingError(f"found something else: SHA-256 {digest.hexdigest()}, not {SHA256}")
+    shutil.move(draft, cached)

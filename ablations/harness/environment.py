@@ -1,0 +1,93 @@
+"""What this machine is and what runs on it, found out without importing torch."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from ablations.harness.cell import Device
+from ablations.harness.record import Environment
+
+PROJECT = Path(__file__).resolve().parents[2]
+PACKAGES = ("torch", "triton", "numpy", "pydantic")
+CODE = ("reformer", "ablations")
+"""Folders whose changes can change a figure. Results and reports are written by the run itself."""
+
+
+def describe(device: Device) -> Environment:
+    """This machine, its software and the state of the code."""
+    processor, accelerator = _processor(), _accelerator() if device == "cuda" else None
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
+    return Environment(
+        machine=_slug(f"{accelerator[0]}" if accelerator else f"{processor} {cores()} cores"),
+        processor=processor,
+        cores=cores(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        accelerator=accelerator[0] if accelerator else None,
+        accelerator_memory_bytes=accelerator[1] if accelerator else None,
+        driver=accelerator[2] if accelerator else None,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        packages=_versions(),
+        commit=commit,
+        dirty=None if commit is None else bool(changes),
+    )
+
+
+def device_here() -> Device:
+    """`cuda` where a driver finds an NVIDIA GPU, `cpu` elsewhere."""
+    return "cuda" if _accelerator() else "cpu"
+
+
+def cores() -> int:
+    """Logical processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _accelerator() -> tuple[str, int, str] | None:
+    """Name, bytes of memory and driver version of the first NVIDIA GPU, or `None` where there is none."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return pynvml.nvmlDeviceGetName(handle), int(memory.total), pynvml.nvmlSystemGetDriverVersion()
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _versions() -> dict[str, str]:
+    installed = {}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -1,0 +1,105 @@
+"""How long a cell will take and how much memory it needs, roughly, before it has run.
+
+Good to a factor of two or three: enough to see what a run would cost, never used in a result.
+"""
+
+from typing import NamedTuple, assert_never
+
+from ablations.harness.cell import Cell, Device, Learn, PeakMemory, TimeStep
+from reformer.config import (
+    AnyAttention,
+    DenseAttention,
+    FusedAttention,
+    LocalAttention,
+    LSHAttention,
+    QueryChunkedAttention,
+    ReformerConfig,
+)
+
+FLOPS: dict[Device, float] = {"cpu": 2.5e10, "cuda": 2e13}
+"""Floating-point operations a second that plain PyTorch reaches on small machines of either kind, in float32."""
+START_SECONDS = 0.3
+STEP_SECONDS: dict[Device, float] = {"cpu": 0.01, "cuda": 0.005}
+"""Overhead of a layer's forward and backward pass, whatever its size."""
+FLOAT_BYTES = 4
+SCORE_COPIES = 3
+"""Scores, weights and a temporary of the same size, at the peak."""
+STREAM_COPIES = 14
+"""Activations of width d_model that a layer keeps, next to its feed-forward hidden layer."""
+
+
+class Estimate(NamedTuple):
+    """Seconds for the whole cell, and bytes at the peak of a step."""
+
+    seconds: float
+    peak_bytes: float
+
+
+def estimate(cell: Cell) -> Estimate:
+    """What the cell will need."""
+    tokens = cell.batch * cell.length
+    forward = tokens * _forward_flops_per_token(cell.config, cell.length) / FLOPS[cell.device]
+    forward += STEP_SECONDS[cell.device] / 3 * cell.config.n_layers
+    return Estimate(START_SECONDS + _seconds(cell, forward), _peak_bytes(cell))
+
+
+def _seconds(cell: Cell, forward: float) -> float:
+    with_backward = forward * (3 if cell.config.residual in ("standard", "single_stream") else 4)
+    match cell.workload:
+        case TimeStep(mode=mode, min_samples=min_samples, seconds=seconds):
+            step = forward if mode == "forward" else with_backward
+            return 2 * step + max(seconds, min_samples * step)
+        case PeakMemory(mode=mode):
+            return 3 * (forward if mode == "forward" else with_backward)
+        case Learn(steps=steps, evaluate_every=every, evaluation_windows=windows):
+            return steps * with_backward + steps / every * windows / cell.batch * forward
+        case _:
+            assert_never(cell.workload)
+
+
+def _forward_flops_per_token(config: ReformerConfig, length: int) -> float:
+    d_heads = config.n_heads * config.d_head
+    projections = 2 * config.d_model * (3 * d_heads + 2 * config.d_ff)
+    attention = sum(4 * d_heads * _keys_seen(one, length) + _hash_flops(one, d_heads) for one in config.attentions)
+    return config.n_layers * projections + attention + 2 * config.d_model * config.vocab_size
+
+
+def _hash_flops(attention: AnyAttention, d_heads: int) -> float:
+    return d_heads * sum(attention.n_buckets or ()) * attention.n_hashes if isinstance(attention, LSHAttention) else 0
+
+
+def _keys_seen(attention: AnyAttention, length: int) -> int:
+    """Keys that each query is multiplied with, masked ones included."""
+    match attention:
+        case DenseAttention() | QueryChunkedAttention():
+            return length
+        case FusedAttention():
+            return length // 2
+        case LocalAttention():
+            return min(length, attention.chunk_len * (1 + attention.n_chunks_before + attention.n_chunks_after))
+        case LSHAttention():
+            window = attention.chunk_len * (1 + attention.n_chunks_before + attention.n_chunks_after)
+            return attention.n_hashes * min(length, window)
+        case _:
+            assert_never(attention)
+
+
+def _peak_bytes(cell: Cell) -> float:
+    config, tokens = cell.config, cell.batch * cell.length
+    layers = [_layer_floats(config, attention, cell) for attention in config.attentions]
+    forward_only = isinstance(cell.workload, (TimeStep, PeakMemory)) and cell.workload.mode == "forward"
+    streams = (2 * config.n_layers if config.residual == "checkpointed" else 6) * tokens * config.d_model
+    kept = max(layers) if forward_only or config.residual in ("reversible", "checkpointed") else sum(layers)
+    return FLOAT_BYTES * (kept + streams)
+
+
+def _layer_floats(config: ReformerConfig, attention: AnyAttention, cell: Cell) -> float:
+    tokens = cell.batch * cell.length
+    if isinstance(attention, FusedAttention):
+        scores = 0.0
+    elif isinstance(attention, QueryChunkedAttention):
+        scores = SCORE_COPIES * config.n_heads * cell.batch * attention.query_chunk_len * cell.length
+    else:
+        scores = SCORE_COPIES * config.n_heads * tokens * _keys_seen(attention, cell.length)
+    ff_tokens = min(cell.length, config.ff_chunk_len or cell.length) * cell.batch
+    return scores + STREAM_COPIES * tokens * config.d_model + 2 * ff_tokens * config.d_ff

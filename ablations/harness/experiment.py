@@ -1,0 +1,160 @@
+"""An experiment: a question and a grid. It expands to cells."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self, cast, get_args
+
+from pydantic import ValidationError
+
+from ablations.harness.cell import Cell, Device, Workload
+from ablations.harness.errors import UserError
+from reformer.config import CONTROLS, VARIANTS, AnyAttention, Frozen, ReformerConfig, Variant
+
+ATTENTION_AXES = ("chunk_len", "n_buckets", "n_hashes")
+AXES = ("seed", "batch", "n_layers", "length", *ATTENTION_AXES, "variant")
+"""Everything that a grid may vary, slowest first. All but the attention's are required."""
+
+Profile = Literal["smoke", "cpu", "gpu"]
+Point = Mapping[str, Any]
+"""One value per axis."""
+
+
+class Grid(Frozen):
+    """Some workloads at every point of some axes.
+
+    Attributes:
+        workloads: What is done at every point.
+        axes: Values per axis; the required axes must be there, if only with one value each.
+    """
+
+    workloads: tuple[Workload, ...]
+    axes: dict[str, tuple[int | str, ...]]
+
+
+class Scale(Frozen):
+    """One size at which an experiment can be run: fields of `ReformerConfig` that no axis sets, and grids."""
+
+    model: dict[str, Any]
+    grids: tuple[Grid, ...]
+
+    def with_axis(self, name: str, values: tuple[int | str, ...]) -> Self:
+        """The same with other values on one axis of every grid."""
+        grids = tuple(grid.model_copy(update={"axes": grid.axes | {name: values}}) for grid in self.grids)
+        return self.model_copy(update={"grids": grids})
+
+
+class Experiment(Frozen):
+    """A question put to the models, and the grids that answer it on small and large machines."""
+
+    name: str
+    title: str
+    question: str
+    scales: dict[Profile, Scale]
+
+    def with_axis(self, name: str, values: tuple[int | str, ...]) -> Self:
+        """The same question over other values of one axis, at every scale."""
+        scales = {profile: scale.with_axis(name, values) for profile, scale in self.scales.items()}
+        return self.model_copy(update={"scales": scales})
+
+    def cells(self, profile: Profile, device: Device) -> tuple[Cell, ...]:
+        """Every cell once, in the order in which cells are worth measuring: seeds outermost, variants innermost.
+
+        An axis that a variant does not have (a dense model has no hash rounds) leaves that variant's cells as they are,
+        so that they appear once and not once per value.
+
+        Raises:
+            UserError: A point of the grid is not a model that can exist; names axis values and remedy.
+        """
+        scale = self.scales[profile]
+        cells = [
+            self._cell(scale, point, workload, device)
+            for grid in scale.grids
+            for point in _points(grid.axes)
+            for workload in grid.workloads
+        ]
+        return tuple(dict.fromkeys(sorted(cells, key=lambda cell: cell.seed)))
+
+    def _cell(self, scale: Scale, point: Point, workload: Workload, device: Device) -> Cell:
+        try:
+            return Cell(
+                experiment=self.name,
+                config=_config(scale.model, point),
+                workload=workload,
+                batch=point["batch"],
+                length=point["length"],
+                device=device,
+                seed=point["seed"],
+            )
+        except ValidationError as error:
+            where = ", ".join(f"{axis}={value}" for axis, value in point.items())
+            raise UserError(f"{self.name} cannot have a cell at {where}. {_reasons(error)}") from None
+
+
+def _reasons(error: ValidationError) -> str:
+    reasons = [
+        f"{'.'.join(map(str, one['loc'])) or 'model'}={one['input']!r}: {one['msg'].removeprefix('Value error, ')}."
+        if one["loc"]
+        else one["msg"].removeprefix("Value error, ") + "."
+        for one in error.errors()
+    ]
+    return " ".join(reasons)
+
+
+def _points(axes: Mapping[str, tuple[int | str, ...]]) -> Iterator[Point]:
+    names = [axis for axis in AXES if axis in axes]
+    for values in itertools.product(*(axes[name] for name in names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def _config(model: Mapping[str, Any], point: Point) -> ReformerConfig:
+    variant = named_variant(str(point["variant"]))
+    return ReformerConfig(
+        **model,
+        n_layers=point["n_layers"],
+        max_len=point["length"],
+        attention=_with_axes(variant.attention, point),
+        residual=variant.residual,
+    )
+
+
+def _with_axes(attention: AnyAttention, point: Point) -> AnyAttention:
+    own = {axis: point[axis] for axis in ATTENTION_AXES if axis in point and axis in type(attention).model_fields}
+    return type(attention)(**(attention.model_dump() | own))
+
+
+def named_variant(name: str) -> Variant:
+    """The corner or control of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    known = {**VARIANTS, **CONTROLS}
+    if name not in known:
+        raise UserError(f"There is no variant {name!r}; known are {', '.join(known)}.")
+    return known[name]
+
+
+def parse_profile(name: str) -> Profile:
+    """The profile of that name.
+
+    Raises:
+        UserError: There is none.
+    """
+    for profile in get_args(Profile):
+        if profile == name:
+            return cast(Profile, profile)
+    raise UserError(f"There is no profile {name!r}; known are {', '.join(get_args(Profile))}.")
+
+
+def parse_axis(text: str) -> tuple[str, tuple[int | str, ...]]:
+    """Name and values of an axis given as `NAME=VALUE,VALUE`.
+
+    Raises:
+        UserError: It has another form, or there is no axis of that name.
+    """
+    name, equals, values = text.partition("=")
+    if not equals or not all(values.split(",")):
+        raise UserError(f"An axis is given as NAME=VALUE,VALUE and not as {text!r}; for example length=512,1024.")
+    if name not in AXES:
+        raise UserError(f"There is no axis {name!r}; known are {', '.join(AXES)}.")
+    return name, tuple(int(value) if value.lstrip("-").isdecimal() else value for value in values.split(","))

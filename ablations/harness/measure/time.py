@@ -1,0 +1,91 @@
+"""How long a step takes."""
+
+import gc
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+WARM_UP_SECONDS = 0.2
+WARM_UP_STEPS = 2
+WARM_UP_LIMIT_SECONDS = 6.0
+STEADY_WITHIN = 0.1
+"""Warm-up ends once two steps in a row differ by less than this fraction."""
+MOST_SAMPLES = 200
+
+
+class Sample(NamedTuple):
+    """One timed step; seconds. `device` is what CUDA events measured."""
+
+    wall: float
+    cpu: float
+    device: float | None
+
+
+class Samples(NamedTuple):
+    """Timed steps, and the steps that went before them."""
+
+    timed: tuple[Sample, ...]
+    warm_up: tuple[float, ...]
+    steady: bool
+
+
+def sample_steps(
+    step: Callable[[], None], *, before: Callable[[], None], device: torch.device, min_samples: int, seconds: float
+) -> Samples:
+    """Warm up until steps settle, then time them one by one.
+
+    The only loop in the project that takes times: nothing but the step lies between two readings of the clock, the
+    device is synchronised before each, and the garbage collector is off.
+
+    Args:
+        step: What is timed.
+        before: Run untimed before each step, to clear what the last one left.
+        device: Where the step works.
+        min_samples: Steps timed at least.
+        seconds: Time steps for at least this long, up to 200 of them.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        warm_up, steady = _warm_up(step, before, device)
+        timed: list[Sample] = []
+        while len(timed) < MOST_SAMPLES and (len(timed) < min_samples or sum(s.wall for s in timed) < seconds):
+            before()
+            timed.append(_timed(step, device))
+    finally:
+        gc.enable()
+    return Samples(tuple(timed), tuple(warm_up), steady)
+
+
+def _warm_up(step: Callable[[], None], before: Callable[[], None], device: torch.device) -> tuple[list[float], bool]:
+    taken: list[float] = []
+    while True:
+        before()
+        taken.append(_timed(step, device).wall)
+        enough = len(taken) >= WARM_UP_STEPS and sum(taken) >= WARM_UP_SECONDS
+        steady = len(taken) >= WARM_UP_STEPS and abs(taken[-1] - taken[-2]) < STEADY_WITHIN * taken[-1]
+        if enough and (steady or sum(taken) >= WARM_UP_LIMIT_SECONDS):
+            return taken, steady
+
+
+def _timed(step: Callable[[], None], device: torch.device) -> Sample:
+    return _timed_on_gpu(step) if device.type == "cuda" else _timed_on_cpu(step)
+
+
+def _timed_on_cpu(step: Callable[[], None]) -> Sample:
+    wall, cpu = time.perf_counter(), time.process_time()
+    step()
+    return Sample(time.perf_counter() - wall, time.process_time() - cpu, None)
+
+
+def _timed_on_gpu(step: Callable[[], None]) -> Sample:
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda.synchronize()
+    wall, cpu = time.perf_counter(), time.process_time()
+    begin.record()
+    step()
+    end.record()
+    torch.cuda.synchronize()
+    return Sample(time.perf_counter() - wall, time.process_time() - cpu, begin.elapsed_time(end) / 1000)

@@ -1,0 +1,53 @@
+"""Which cells there are to measure, in which order, and which are done."""
+
+from collections.abc import Iterable, Sequence
+
+from ablations.harness.cell import Cell, Device
+from ablations.harness.experiment import Experiment, Profile
+from ablations.harness.record import Environment, Record, Status
+from ablations.harness.store import Plan, PlannedExperiment
+
+RETRIED: frozenset[Status] = frozenset({"not_run"})
+FAILED: frozenset[Status] = frozenset({"killed", "timeout", "error"})
+
+
+def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Device) -> Plan:
+    """Every cell of every experiment.
+
+    Raises:
+        UserError: An experiment's grid holds something that cannot exist.
+    """
+    return Plan(
+        profile=profile,
+        experiments=tuple(
+            PlannedExperiment(
+                name=experiment.name,
+                title=experiment.title,
+                question=experiment.question,
+                cells=experiment.cells(profile, device),
+            )
+            for experiment in experiments
+        ),
+    )
+
+
+def in_order(plan: Plan) -> tuple[Cell, ...]:
+    """All cells, seeds outermost: a run that is cut short has measured everything once before anything twice."""
+    cells = [cell for experiment in plan.experiments for cell in experiment.cells]
+    return tuple(sorted(cells, key=lambda cell: cell.seed))
+
+
+def pending(
+    cells: Iterable[Cell], records: Iterable[Record], environment: Environment, *, retry_failed: bool
+) -> tuple[Cell, ...]:
+    """The cells without a final record from this machine with these packages.
+
+    A record that says "not run" is not final. One that says killed, timed out or error is, unless `retry_failed`.
+    """
+    again = RETRIED | FAILED if retry_failed else RETRIED
+    last = {record.cell_id: record for record in records if _same_setup(record.environment, environment)}
+    return tuple(cell for cell in cells if cell.id not in last or last[cell.id].status in again)
+
+
+def _same_setup(one: Environment, other: Environment) -> bool:
+    return one.machine == other.machine and one.packages == other.packages

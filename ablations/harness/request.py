@@ -1,0 +1,43 @@
+"""What the runner says to a cell's process, and what it hears back."""
+
+from typing import Literal
+
+from ablations.harness.cell import Cell
+from ablations.harness.record import Measurement
+from reformer.config import Frozen
+
+
+class Request(Frozen):
+    """One cell to measure.
+
+    Attributes:
+        cell: What to measure.
+        data: Path of the data set that the cell's workload reads, if it reads one.
+        outcome_path: Where to leave the outcome.
+        log_path: Where whatever the process prints goes.
+    """
+
+    cell: Cell
+    data: str | None
+    outcome_path: str
+    log_path: str
+
+
+class Outcome(Frozen):
+    """What a cell's process found, as far as it lived to say so."""
+
+    status: Literal["ok", "oom", "error"]
+    reason: str | None
+    measurement: Measurement | None
+
+
+class Started(Frozen):
+    """The server's first answer to a request: the process that works on it."""
+
+    pid: int
+
+
+class Ended(Frozen):
+    """The server's second answer: the process's exit code, negative for the signal that killed it."""
+
+    exit_code: int

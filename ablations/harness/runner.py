@@ -1,0 +1,143 @@
+"""One cell, one process, one record, whatever happens."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from ablations.harness.cell import Cell
+from ablations.harness.environment import PROJECT
+from ablations.harness.record import Environment, Measurement, Record, Status
+from ablations.harness.request import Ended, Outcome, Request, Started
+
+SERVER = "ablations.harness.server"
+WORKER_ENVIRONMENT = {
+    # A waiting thread sleeps: where another process takes a core, spinning ones slow a step down by twenty times.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTHONHASHSEED": "0",
+}
+LOG_TAIL = 300
+
+
+class ServerDiedError(Exception):
+    """The process that forks the cells' processes is gone."""
+
+
+class Runner:
+    """Runs cells one after the other, each in a process forked from a warm server. Use as a context."""
+
+    def __init__(self, environment: Environment, *, timeout_seconds: float) -> None:
+        self._environment = environment
+        self._timeout_seconds = timeout_seconds
+        self._server: subprocess.Popen[bytes] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="reformer-suite-")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            # Its cell, if it has one, ends with it.
+            self._server.kill()
+            self._close(self._server)
+        self._folder.cleanup()
+
+    def run(self, cell: Cell, data: Path | None) -> Record:
+        """Measure one cell. Always returns a record; only an interrupt from the keyboard passes through."""
+        started, clock = datetime.now(UTC), time.monotonic()
+        status, reason, measurement = self._attempt(cell, data)
+        return Record(
+            cell_id=cell.id,
+            cell=cell,
+            status=status,
+            reason=reason,
+            measurement=measurement,
+            environment=self._environment,
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - clock, 3),
+        )
+
+    def _attempt(self, cell: Cell, data: Path | None) -> tuple[Status, str | None, Measurement | None]:
+        request = Request(
+            cell=cell,
+            data=str(data) if data else None,
+            outcome_path=str(Path(self._folder.name) / f"{cell.id}.json"),
+            log_path=str(Path(self._folder.name) / "log"),
+        )
+        try:
+            exit_code, timed_out = self._serve(request)
+        except ServerDiedError:
+            return "killed", "the process that starts the cells was killed, as by the system when memory runs out", None
+        if timed_out:
+            return "timeout", f"not done within {self._timeout_seconds:g} s", None
+        return _outcome(request, exit_code)
+
+    def _serve(self, request: Request) -> tuple[int, bool]:
+        server = self._warm_server()
+        assert server.stdin is not None, "opened as a pipe"
+        assert server.stdout is not None, "opened as a pipe"
+        try:
+            server.stdin.write(request.model_dump_json().encode() + b"\n")
+            server.stdin.flush()
+        except BrokenPipeError:
+            raise self._died(server) from None
+        pid = Started.model_validate_json(self._line(server, server.stdout)).pid
+        in_time, _, _ = select.select([server.stdout], [], [], self._timeout_seconds)
+        if not in_time:
+            os.kill(pid, signal.SIGKILL)
+        return Ended.model_validate_json(self._line(server, server.stdout)).exit_code, not in_time
+
+    def _warm_server(self) -> subprocess.Popen[bytes]:
+        if self._server is None:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", SERVER],
+                cwd=PROJECT,
+                env=os.environ | WORKER_ENVIRONMENT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                # A Ctrl-C at the keyboard is for this process, which then ends the other.
+                start_new_session=True,
+                bufsize=0,
+            )
+        return self._server
+
+    def _line(self, server: subprocess.Popen[bytes], answers: IO[bytes]) -> bytes:
+        line = answers.readline()
+        if not line.endswith(b"\n"):
+            raise self._died(server)
+        return line
+
+    def _died(self, server: subprocess.Popen[bytes]) -> ServerDiedError:
+        self._close(server)
+        self._server = None
+        return ServerDiedError()
+
+    @staticmethod
+    def _close(server: subprocess.Popen[bytes]) -> None:
+        for pipe in (server.stdin, server.stdout):
+            if pipe is not None:
+                pipe.close()
+        server.wait()
+
+
+def _outcome(request: Request, exit_code: int) -> tuple[Status, str | None, Measurement | None]:
+    path = Path(request.outcome_path)
+    if exit_code == 0 and path.exists():
+        outcome = Outcome.model_validate_json(path.read_text())
+        path.unlink()
+        return outcome.status, outcome.reason, outcome.measurement
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        cause = ", as the system does when memory runs out" if -exit_code == signal.SIGKILL else ""
+        return "killed", f"the cell's process was ended by {name}{cause}", None
+    tail = Path(request.log_path).read_text(errors="replace").strip()[-LOG_TAIL:]
+    return "error", f"the cell's process ended with exit code {exit_code}: {tail}", None

@@ -1,0 +1,60 @@
+"""The Reformer (Kitaev, Kaiser, Levskaya, ICLR 2020) as a library.
+
+Names carry their shapes as suffixes. The letters, everywhere in this project:
+
+    B batch                      R hash round
+    L position, sequence order   N bucket
+    S slot, bucket-sorted order  C chunk (of all rounds)
+    H head                       W position in a chunk
+    K head width                 M position that a chunk attends to
+    D model width                F feed-forward width
+    V vocabulary
+
+`L` and `S` have the same size and a different meaning: the letter is how a reader tells. Importing this package imports
+no torch; the names that need it are loaded when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from reformer.config import (
+    CONTROLS,
+    VARIANTS,
+    AxialPositions,
+    DenseAttention,
+    FusedAttention,
+    LearnedPositions,
+    LocalAttention,
+    LSHAttention,
+    QueryChunkedAttention,
+    ReformerConfig,
+    Variant,
+)
+
+if TYPE_CHECKING:
+    from reformer.model import ReformerLM
+    from reformer.reversible import reversible_sequence
+
+__all__ = [
+    "CONTROLS",
+    "VARIANTS",
+    "AxialPositions",
+    "DenseAttention",
+    "FusedAttention",
+    "LSHAttention",
+    "LearnedPositions",
+    "LocalAttention",
+    "QueryChunkedAttention",
+    "ReformerConfig",
+    "ReformerLM",
+    "Variant",
+    "reversible_sequence",
+]
+
+_NEEDS_TORCH = {"ReformerLM": "reformer.model", "reversible_sequence": "reformer.reversible"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (the module protocol)
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module 'reformer' has no attribute {name!r}")
+    return getattr(import_module(_NEEDS_TORCH[name]), name)
