@@ -28,7 +28,7 @@ class Half(Protocol):
     def pieces(self, length: int) -> Sequence[slice]:
         """How the sequence may be cut: pieces that the branch treats independently of each other."""
 
-    def __call__(self, x_BLD: Tensor, piece: slice) -> Tensor:
+    def __call__(self, x_BLD: Tensor, piece: slice, /) -> Tensor:
         """The branch's value on `x_BLD`, which is the given piece of the sequence."""
 
 

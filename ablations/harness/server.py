@@ -6,16 +6,17 @@ server itself never computes anything: no thread pool, no device, no random stat
 Speaks JSON lines over standard input and output: a request in, the process number out, then its exit code.
 """
 
+import contextlib
 import ctypes
 import gc
 import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-# What checkpointing and optimisers import on first use: one second, to be spent here and not in every cell.
 from ablations.harness import worker
 from ablations.harness.request import Ended, Request, Started
 from reformer.config import Frozen
@@ -30,14 +31,21 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # Whatever a library prints must not land between the answers.
     os.dup2(2, 1)
+    # What checkpointing and optimisers import on first use: a second, to be spent here and not in every cell.
+    import_module("torch._dynamo")
     # What was imported will never be garbage: a collection in a cell need not look at it, which takes a quarter second.
     gc.freeze()
-    for line in sys.stdin.buffer:
-        request = Request.model_validate_json(line)
-        pid = _in_a_fresh_process(lambda request=request: _work(request))  # type: ignore[misc]
-        _answer(Started(pid=pid), answers)
-        _, status = os.waitpid(pid, 0)
-        _answer(Ended(exit_code=os.waitstatus_to_exitcode(status)), answers)
+    # Who asked may be gone before the answer: then there is nobody left to serve.
+    with contextlib.suppress(BrokenPipeError):
+        for line in sys.stdin.buffer:
+            _serve(Request.model_validate_json(line), answers)
+
+
+def _serve(request: Request, answers: BinaryIO) -> None:
+    pid = _in_a_fresh_process(lambda: _work(request))
+    _answer(Started(pid=pid), answers)
+    _, status = os.waitpid(pid, 0)
+    _answer(Ended(exit_code=os.waitstatus_to_exitcode(status)), answers)
 
 
 def _answer(message: Frozen, answers: BinaryIO) -> None:

@@ -2,7 +2,7 @@
 
 All take keys that are already scaled: a score is the plain product of query and key. With shared queries and keys the
 scaling is `unit_keys`, and `exclude_self` keeps a position from seeing itself unless it sees nothing else (paper,
-section 2, "Causal masking"): such a position returns its own value exactly.
+section 2, "Causal masking"): such a position returns its own value, to the rounding of an average over rounds.
 """
 
 import torch

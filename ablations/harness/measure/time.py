@@ -9,6 +9,7 @@ import torch
 
 WARM_UP_SECONDS = 0.2
 WARM_UP_STEPS = 2
+MOST_WARM_UP_STEPS = 100
 WARM_UP_LIMIT_SECONDS = 6.0
 STEADY_WITHIN = 0.1
 """Warm-up ends once two steps in a row differ by less than this fraction."""
@@ -64,9 +65,11 @@ def _warm_up(step: Callable[[], None], before: Callable[[], None], device: torch
     while True:
         before()
         taken.append(_timed(step, device).wall)
-        enough = len(taken) >= WARM_UP_STEPS and sum(taken) >= WARM_UP_SECONDS
-        steady = len(taken) >= WARM_UP_STEPS and abs(taken[-1] - taken[-2]) < STEADY_WITHIN * taken[-1]
-        if enough and (steady or sum(taken) >= WARM_UP_LIMIT_SECONDS):
+        if len(taken) < WARM_UP_STEPS:
+            continue
+        steady = abs(taken[-1] - taken[-2]) < STEADY_WITHIN * taken[-1]
+        limit = sum(taken) >= WARM_UP_LIMIT_SECONDS or len(taken) >= MOST_WARM_UP_STEPS
+        if limit or (steady and sum(taken) >= WARM_UP_SECONDS):
             return taken, steady
 
 

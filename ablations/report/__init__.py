@@ -1,0 +1,1 @@
+"""The report: a pure function of what is in the results folder. `render.render` is its one entry."""

@@ -1,0 +1,30 @@
+"""Figures as SVG text. The only part of the report that draws, and so the only one that imports matplotlib."""
+
+from ablations.report.figures.canvas import Figure, Quantity
+from ablations.report.figures.learning import learning_figure
+from ablations.report.figures.scaling import scaling_figure
+from ablations.report.units import BYTES, SECONDS, TOKENS_PER_SECOND
+from ablations.report.views import KindResults
+
+__all__ = ["Figure", "figures"]
+
+TIME = Quantity("time", SECONDS, lambda group: group.estimate)
+MEMORY = Quantity("memory", BYTES, lambda group: group.estimate)
+THROUGHPUT = Quantity("throughput", TOKENS_PER_SECOND, lambda group: group.tokens_per_second)
+
+
+def figures(kind: KindResults, prefix: str) -> tuple[Figure, ...]:
+    """All figures of one kind of workload; none where no cell of it has a result.
+
+    Args:
+        kind: What to draw.
+        prefix: A slug, unique on the page, that every figure's name begins with.
+    """
+    if not any(group.estimate for group in kind.groups):
+        return ()
+    if kind.kind == "learn":
+        return (learning_figure(kind, f"{prefix}-learning"),)
+    # Over length a step holds ever more tokens; over any other axis tokens per second is only time upside down.
+    throughput = (THROUGHPUT,) if kind.kind == "time" and kind.horizontal == "length" else ()
+    first = TIME if kind.kind == "time" else MEMORY
+    return tuple(scaling_figure(kind, one, f"{prefix}-{one.key}") for one in (first, *throughput))

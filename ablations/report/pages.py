@@ -1,0 +1,163 @@
+"""What the templates show of each machine, put together from records and plan."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ablations.harness.record import Environment, Record, StepTimes
+from ablations.harness.store import MachineResults, PlannedExperiment
+from ablations.report.figures import Figure, figures
+from ablations.report.headlines import Headline, headlines
+from ablations.report.style import STATUS_WORDS
+from ablations.report.svg import slug
+from ablations.report.table import Table
+from ablations.report.tables import gaps_table, result_tables
+from ablations.report.units import BYTES, count
+from ablations.report.views import ExperimentResults, experiment_results
+
+
+@dataclass(frozen=True)
+class ExperimentPart:
+    """One experiment on one machine."""
+
+    anchor: str
+    title: str
+    question: str
+    summary: str
+    figures: tuple[Figure, ...]
+    tables: tuple[Table, ...]
+    gaps: Table
+
+
+@dataclass(frozen=True)
+class MachinePart:
+    """One machine: `facts` are pairs of a label and a text, `remarks` what a reader must know before the numbers."""
+
+    anchor: str
+    name: str
+    facts: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
+    headlines: tuple[Headline, ...]
+    experiments: tuple[ExperimentPart, ...]
+
+
+def machine_part(results: MachineResults, anchor: str) -> MachinePart:
+    """Everything about one machine.
+
+    Args:
+        results: Its plan and records.
+        anchor: A slug that no other machine of the report has.
+    """
+    experiments = [experiment_results(planned, results.records) for planned in results.plan.experiments]
+    planned = {attempt.cell.id for one in experiments for attempt in one.attempts}
+    anchors = unique([slug(one.planned.name) for one in experiments])
+    return MachinePart(
+        anchor=anchor,
+        name=results.environment.machine,
+        facts=_facts(results, experiments),
+        remarks=_remarks(results.records, planned),
+        headlines=headlines(experiments),
+        experiments=tuple(
+            _experiment_part(one, f"{anchor}-{own}") for one, own in zip(experiments, anchors, strict=True)
+        ),
+    )
+
+
+def unique(slugs: Sequence[str]) -> list[str]:
+    """The same slugs, repeated ones numbered."""
+    taken: list[str] = []
+    for wanted in slugs:
+        candidates = (
+            wanted if number == 1 else f"{wanted}-{number}" for number in range(1, len(slugs) + len(taken) + 2)
+        )
+        taken.append(next(candidate for candidate in candidates if candidate.lower() not in map(str.lower, taken)))
+    return taken
+
+
+def _experiment_part(results: ExperimentResults, anchor: str) -> ExperimentPart:
+    planned: PlannedExperiment = results.planned
+    return ExperimentPart(
+        anchor=anchor,
+        title=planned.title,
+        question=planned.question,
+        summary=_counts(results),
+        figures=tuple(figure for kind in results.kinds for figure in figures(kind, anchor)),
+        tables=tuple(table for kind in results.kinds for table in result_tables(kind)),
+        gaps=gaps_table(results),
+    )
+
+
+def _counts(*results: ExperimentResults) -> str:
+    statuses = Counter(attempt.status for one in results for attempt in one.attempts)
+    return ", ".join(f"{statuses[status]:,} {words}" for status, words in STATUS_WORDS.items() if statuses[status])
+
+
+def _facts(results: MachineResults, experiments: Sequence[ExperimentResults]) -> tuple[tuple[str, str], ...]:
+    here = results.environment
+    return (
+        ("Processor", f"{here.processor}, {count(here.cores, 'logical core')}{_threads(results.records)}"),
+        ("Memory", BYTES.text(here.memory_bytes)),
+        ("Accelerator", _accelerator(here)),
+        ("System", here.system),
+        ("Python", here.python),
+        (
+            "Packages",
+            ", ".join(f"{name} {version}" for name, version in sorted(here.packages.items())) or "not recorded",
+        ),
+        ("Commit", _commits(results.records)),
+        ("Profile", results.plan.profile),
+        ("Cells", f"{sum(len(one.attempts) for one in experiments):,} planned: {_counts(*experiments) or 'none'}"),
+    )
+
+
+def _threads(records: Iterable[Record]) -> str:
+    threads = {r.measurement.threads for r in records if isinstance(r.measurement, StepTimes)}
+    return f"; steps timed with {' or '.join(map(str, sorted(threads)))} PyTorch threads" if threads else ""
+
+
+def _accelerator(here: Environment) -> str:
+    if here.accelerator is None:
+        return "none"
+    memory = f", {BYTES.text(here.accelerator_memory_bytes)}" if here.accelerator_memory_bytes else ""
+    return f"{here.accelerator}{memory}" + (f", driver {here.driver}" if here.driver else "")
+
+
+def _commits(records: Iterable[Record]) -> str:
+    found = Counter(_commit(record.environment) for record in records)
+    if len(found) < 2:
+        return next(iter(found), "no records")
+    return "; ".join(f"{name} ({count(number, 'record')})" for name, number in sorted(found.items()))
+
+
+def _commit(where: Environment) -> str:
+    if where.commit is None:
+        return "unknown (outside a checkout)"
+    return where.commit + (", modified" if where.dirty else "")
+
+
+def _remarks(records: Sequence[Record], planned: set[str]) -> tuple[str, ...]:
+    remarks = []
+    if len({_commit(record.environment) for record in records}) > 1:
+        remarks.append("The records come from several states of the code (see Commit): compare across them with care.")
+    if any(record.environment.dirty for record in records):
+        remarks.append("Some records were made with modified files: their commit does not fully say what ran.")
+    remarks += [f"Records differ in {name}: {values}." for name, values in _differences(records)]
+    if outside := sum(record.cell.id not in planned for record in records):
+        remarks.append(
+            f"{count(outside, 'further record')} of cells outside this plan stay in the folder, not shown here."
+        )
+    return tuple(remarks)
+
+
+def _differences(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Facts of the environment, the commit aside, on which records disagree, with how many hold each value."""
+    values: dict[str, Counter[str]] = {}
+    for record in records:
+        flat = record.environment.model_dump(exclude={"commit", "dirty", "packages"}) | record.environment.packages
+        for name, value in flat.items():
+            values.setdefault(name, Counter())[str(value)] += 1
+    return [
+        (name, "; ".join(f"{value} ({count(number, 'record')})" for value, number in sorted(found.items())))
+        for name, found in sorted(values.items())
+        if len(found) > 1
+    ]

@@ -1,0 +1,203 @@
+"""Tables of results as plain text cells: every number with its n and its interval, every gap with its reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ablations.harness.record import Evaluation, LearningCurve, PeakBytes
+from ablations.report.fits import fit_tables
+from ablations.report.groups import Attempt, Group
+from ablations.report.statistics import Estimate, of_readings
+from ablations.report.style import STATUS_WORDS
+from ablations.report.table import N_TITLE, NOTHING, Column, Row, Table, results_table
+from ablations.report.units import (
+    BITS_PER_BYTE,
+    BYTES,
+    SECONDS,
+    TOKENS_PER_SECOND,
+    Unit,
+    count,
+    interval_text,
+    listed,
+    n_cell,
+    setting,
+)
+from ablations.report.views import MODE_WORDS, ExperimentResults, KindResults
+
+
+def result_tables(kind: KindResults) -> tuple[Table, ...]:
+    """One table of results per mode, then one of fitted exponents or slopes if a number varies."""
+    table = {"time": _time_table, "memory": _memory_table, "learn": _learning_table}[kind.kind]
+    return (*(table(kind, mode) for mode in kind.modes), *fit_tables(kind))
+
+
+def gaps_table(results: ExperimentResults) -> Table:
+    """Every planned cell that is not ok, with status and reason."""
+    columns = (Column("status", numeric=False), Column("cell", numeric=False), Column("reason", numeric=False))
+    order = list(STATUS_WORDS)
+    gaps = sorted((a for a in results.attempts if a.status != "ok"), key=lambda attempt: order.index(attempt.status))
+    return Table("Cells without a result", columns, tuple(_gap_row(attempt) for attempt in gaps))
+
+
+def _gap_row(attempt: Attempt) -> Row:
+    # The experiment's name opens every description and is the section's heading already.
+    description = attempt.cell.description.removeprefix(f"{attempt.cell.experiment} ")
+    return Row((attempt.words, description, attempt.reason), ok=False)
+
+
+def _estimate(group: Group) -> Estimate:
+    assert group.estimate is not None  # rows of results are asked only of groups that have one
+    return group.estimate
+
+
+def _time_table(kind: KindResults, mode: str) -> Table:
+    by_event = {times.device_seconds is not None for group in kind.ordered(mode) for times in group.step_times}
+    clock = " and ".join("CUDA events" if events else "wall clock" for events in sorted(by_event)) or "none used"
+    notes = (
+        "Median of the processes' medians; 95 % interval by hierarchical bootstrap (processes, then steps within). "
+        f"n: steps sampled, and the processes that ran them. Clock: {clock}."
+    )
+    return results_table(
+        kind,
+        mode,
+        caption=f"Time per step, {MODE_WORDS[mode]}",
+        titles=("time per step", "95 % interval", N_TITLE, "tokens/s", "95 % interval"),
+        results=_times,
+        notes=lambda: [notes],
+    )
+
+
+def _times(group: Group) -> tuple[str, ...]:
+    estimate, rate = _estimate(group), group.tokens_per_second
+    assert rate is not None  # as above
+    return (
+        SECONDS.text(estimate.value),
+        interval_text(estimate, SECONDS),
+        n_cell(estimate),
+        TOKENS_PER_SECOND.text(rate.value).removesuffix(" tokens/s"),
+        interval_text(rate, TOKENS_PER_SECOND).removesuffix(" tokens/s"),
+    )
+
+
+@dataclass
+class _Footnotes:
+    """Reasons, each told once and referred to by number."""
+
+    reasons: list[str] = field(default_factory=list)
+
+    def mark(self, reason: str) -> str:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return f"[{self.reasons.index(reason) + 1}]"
+
+    def notes(self) -> list[str]:
+        return [f"[{number}] {reason}" for number, reason in enumerate(self.reasons, start=1)]
+
+
+def _memory_table(kind: KindResults, mode: str) -> Table:
+    groups = kind.ordered(mode)
+    on_gpu = any(group.cell.device == "cuda" for group in groups)
+    footnotes = _Footnotes()
+
+    def results(group: Group) -> tuple[str, ...]:
+        estimate = _estimate(group)
+        peak = (BYTES.text(estimate.value), interval_text(estimate, BYTES), n_cell(estimate))
+        return (*peak, *_system_views(group.peaks, footnotes, on_gpu=on_gpu))
+
+    return results_table(
+        kind,
+        mode,
+        caption=f"Peak memory of one step, {MODE_WORDS[mode]}",
+        titles=("peak", "interval", N_TITLE, "OS view", *(("reserved", "process") if on_gpu else ())),
+        results=results,
+        notes=lambda: [*_memory_notes(groups, on_gpu=on_gpu), *footnotes.notes()],
+    )
+
+
+def _system_views(peaks: Sequence[PeakBytes], footnotes: _Footnotes, *, on_gpu: bool) -> tuple[str, ...]:
+    system = _view([(peak.os_peak_bytes, peak.os_peak_missing) for peak in peaks], footnotes)
+    if not on_gpu:
+        return (system,)
+    no_allocator = "measured on the CPU, where no caching allocator reserves memory"
+    reserved = _view([(peak.reserved_bytes, no_allocator) for peak in peaks], footnotes)
+    return (system, reserved, _view([(peak.process_bytes, peak.process_missing) for peak in peaks], footnotes))
+
+
+def _view(readings: Sequence[tuple[int | None, str | None]], footnotes: _Footnotes) -> str:
+    """The median of what was read, with its range over the processes; the reasons of what was not."""
+    values = [value for value, _ in readings if value is not None]
+    marks = dict.fromkeys(footnotes.mark(why or "no reason recorded") for value, why in readings if value is None)
+    return " ".join([_with_range(values, BYTES) if values else "n/a", *marks])
+
+
+def _with_range(values: Sequence[float], unit: Unit) -> str:
+    """The median and, where readings differ, their range: `412 MiB (401 to 420 MiB)`."""
+    estimate = of_readings(values, exact=False)
+    interval = estimate.interval
+    if interval is None or interval.low == interval.high:
+        return unit.text(estimate.value)
+    return f"{unit.text(estimate.value)} ({unit.interval(interval, estimate.value)})"
+
+
+_METHODS = {
+    "profiler_allocation_events": "exact, from the allocator's events",
+    "cuda_max_memory_allocated": "as the GPU's caching allocator counts them",
+}
+
+
+def _memory_notes(groups: Sequence[Group], *, on_gpu: bool) -> list[str]:
+    peaks = [peak for group in groups for peak in group.peaks]
+    if not peaks:
+        return []
+    parameters = sorted(peak.parameter_bytes for peak in peaks)
+    sizes = " to ".join(dict.fromkeys(BYTES.text(size) for size in (parameters[0], parameters[-1])))
+    methods = " or ".join(_METHODS[method] for method in sorted({peak.method for peak in peaks}))
+    gpu = " Reserved: held by the caching allocator. Process: what the driver says the process holds." if on_gpu else ""
+    return [
+        f"Peak: most bytes of tensors alive at once, {methods}; parameters ({sizes}) and gradients, which exist before "
+        f"the step, are not counted. OS view: rise of the process's peak resident memory.{gpu} After n: median over "
+        "the processes that could tell, with their range where they differ."
+    ]
+
+
+def _learning_table(kind: KindResults, mode: str) -> Table:
+    return results_table(
+        kind,
+        mode,
+        caption="Held-out bits per byte after the last step",
+        titles=("bits per byte", "interval", "n", "steps", "training time", "tokens/s"),
+        results=_learned,
+        notes=lambda: _learning_notes(kind.ordered(mode)),
+    )
+
+
+def _learned(group: Group) -> tuple[str, ...]:
+    estimate, ends = _estimate(group), _ends(group)
+    rates = [curve.tokens_per_step * end.step / end.seconds for curve, end in ends if end.seconds > 0]
+    return (
+        BITS_PER_BYTE.text(estimate.value),
+        interval_text(estimate, BITS_PER_BYTE).replace("one process", "one seed"),
+        count(estimate.n_processes, "seed"),
+        listed(sorted({end.step for _, end in ends})),
+        _with_range([end.seconds for _, end in ends], TRAINING_SECONDS),
+        _with_range(rates, TOKENS_PER_SECOND).replace(" tokens/s", "") if rates else NOTHING,
+    )
+
+
+TRAINING_SECONDS = Unit("seconds of training", ((1.0, "s"),))
+
+
+def _ends(group: Group) -> list[tuple[LearningCurve, Evaluation]]:
+    return [(curve, curve.evaluations[-1]) for curve in group.curves if curve.evaluations]
+
+
+def _learning_notes(groups: Sequence[Group]) -> list[str]:
+    splits = sorted({curve.split for group in groups for curve in group.curves})
+    sizes = sorted({end.n_bytes for group in groups for _, end in _ends(group)})
+    held_out = [f"Bytes scored per evaluation: {', '.join(map(setting, sizes))}."] if sizes else []
+    return [
+        "Median over seeds; a range is from the smallest to the largest seed, no confidence interval. These are short "
+        "runs: they compare variants, and their rates, at this budget of steps and say nothing of the end of training. "
+        "Training time and tokens/s leave evaluation out; in brackets their range over seeds.",
+        *(f"Split: {split}" for split in splits),
+        *held_out,
+    ]

@@ -1,0 +1,185 @@
+"""One cell, one process, one record, whatever happens to the process."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ablations.harness.cell import PeakMemory, TimeStep
+from ablations.harness.record import LearningCurve, PeakBytes, StepTimes
+from ablations.harness.runner import Runner
+from tests.harness.cells import cell, config, here, learning_cell
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[Runner]:
+    with Runner(here(), timeout_seconds=60) as one:
+        one.run(cell(), None)
+        yield one
+
+
+def server_of(runner: Runner) -> psutil.Process:
+    assert runner._server is not None
+    return psutil.Process(runner._server.pid)
+
+
+def test_a_time_cell_becomes_a_record_of_samples(runner: Runner) -> None:
+    one = cell("reformer", length=40)
+    record = runner.run(one, None)
+    assert record.status == "ok"
+    assert record.cell == one
+    assert isinstance(record.measurement, StepTimes)
+    assert len(record.measurement.wall_seconds) == len(record.measurement.cpu_seconds) >= 5
+    assert record.measurement.tokens_per_step == 40
+    assert record.measurement.device_seconds is None
+    assert record.seconds > sum(record.measurement.wall_seconds)
+
+
+def test_a_memory_cell_is_exact_and_the_same_in_every_process(runner: Runner) -> None:
+    one = cell("reformer", length=200, workload=PeakMemory(mode="forward_backward"))
+    first, second = (runner.run(one, None).measurement for _ in range(2))
+    assert isinstance(first, PeakBytes)
+    assert isinstance(second, PeakBytes)
+    assert first.peak_bytes == second.peak_bytes > 0
+    assert first.gradient_bytes == first.parameter_bytes > 0
+    assert first.os_peak_bytes is not None
+    assert first.process_bytes is None
+    assert first.process_missing
+
+
+def test_a_cell_s_process_is_gone_once_its_record_is_there(runner: Runner) -> None:
+    for _ in range(2):
+        assert runner.run(cell(workload=PeakMemory(mode="forward")), None).status == "ok"
+        assert server_of(runner).children() == []
+
+
+def test_more_memory_than_the_machine_has_becomes_an_oom_record_and_the_next_cell_runs(runner: Runner) -> None:
+    length = 400_000
+    large = cell(length=length, workload=PeakMemory(mode="forward"), config=config(length=length))
+    record = runner.run(large, None)
+    assert record.status == "oom"
+    assert record.reason
+    assert "can't allocate memory" in record.reason
+    assert runner.run(cell(), None).status == "ok"
+
+
+def test_a_cell_that_takes_too_long_becomes_a_timeout_record() -> None:
+    slow = cell(
+        workload=TimeStep(mode="forward", seconds=50.0, min_samples=10**6), length=2048, config=config(length=2048)
+    )
+    with Runner(here(), timeout_seconds=1.5) as runner:
+        record = runner.run(slow, None)
+        assert record.status == "timeout"
+        assert record.reason == "not done within 1.5 s"
+        assert server_of(runner).children() == []
+
+
+def kill_children_soon(of: psutil.Process) -> threading.Thread:
+    def kill() -> None:
+        time.sleep(1.0)
+        for process in of.children():
+            process.send_signal(signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+LONG = TimeStep(mode="forward", seconds=20.0)
+
+
+def test_a_killed_cell_becomes_a_record_and_the_next_cell_runs(runner: Runner) -> None:
+    killer = kill_children_soon(of=server_of(runner))
+    record = runner.run(cell(length=1024, workload=LONG), None)
+    killer.join()
+    assert record.status == "killed"
+    assert record.reason
+    assert "SIGKILL" in record.reason
+    assert runner.run(cell(), None).status == "ok"
+
+
+def test_a_killed_server_takes_its_cell_along_and_is_replaced() -> None:
+    with Runner(here(), timeout_seconds=60) as runner:
+        runner.run(cell(), None)
+        server = server_of(runner)
+        found: list[psutil.Process] = []
+
+        def kill() -> None:
+            time.sleep(1.0)
+            found.extend(server.children())
+            server.kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        record = runner.run(cell(length=1024, workload=LONG), None)
+        killer.join()
+        assert record.status == "killed"
+        assert runner.run(cell(), None).status == "ok"
+        assert [child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in found] == [False]
+
+
+def test_a_mistake_in_the_code_becomes_an_error_record_that_names_it(runner: Runner) -> None:
+    # A learning cell whose data is not what it should be.
+    record = runner.run(learning_cell("dense"), Path("/dev/null"))
+    assert record.status == "error"
+    assert record.reason
+    assert ".py, line" in record.reason
+
+
+def test_the_runner_waits_without_computing(runner: Runner) -> None:
+    before = time.process_time()
+    runner.run(cell(length=1024, workload=TimeStep(mode="forward", seconds=1.0)), None)
+    assert time.process_time() - before < 0.05
+
+
+def test_leaving_the_runner_ends_its_processes() -> None:
+    with Runner(here(), timeout_seconds=60) as runner:
+        runner.run(cell(), None)
+        server = server_of(runner)
+    assert not server.is_running()
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A file of enwik8's size, nearly all of it a hole; learning from it is easy."""
+    path = tmp_path / "text"
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    return path
+
+
+def test_all_variants_of_a_seed_learn_from_the_same_weights_and_windows(runner: Runner, text: Path) -> None:
+    curves = {}
+    for variant in ("dense", "reversible_only"):
+        measurement = runner.run(learning_cell(variant, steps=5), text).measurement
+        assert isinstance(measurement, LearningCurve)
+        curves[variant] = measurement
+    dense, reversible = curves["dense"], curves["reversible_only"]
+    assert [evaluation.step for evaluation in dense.evaluations] == [2, 4, 5]
+    assert dense.evaluations[-1].bits_per_byte < dense.points[0].bits_per_byte
+    # The same function, the same weights and windows: only float32 rounding can tell the two apart.
+    for one, other in zip(dense.points, reversible.points, strict=True):
+        assert one.bits_per_byte == pytest.approx(other.bits_per_byte, abs=1e-3)
+    assert "validation" in dense.split
+
+
+def test_a_learning_run_repeats_itself(runner: Runner, text: Path) -> None:
+    runs = [runner.run(learning_cell("reformer", seed=3), text).measurement for _ in range(2)]
+    losses = [[point.bits_per_byte for point in run.points] for run in runs if isinstance(run, LearningCurve)]
+    assert losses[0] == losses[1]
+
+
+def test_the_server_prints_nothing_between_its_answers() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ablations.harness.server"],
+        input=b"",
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b""

@@ -1,0 +1,123 @@
+"""The results folder: nothing measured is lost, and nothing broken is read as if it were whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ablations.harness import store
+from ablations.harness.errors import UserError
+from ablations.harness.record import SCHEMA, Record
+from ablations.harness.store import Plan, PlannedExperiment
+from tests.harness.cells import cell, here, record
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    for seed in range(3):
+        store.append(record(cell(seed=seed), here()), tmp_path)
+    return tmp_path / "trial.jsonl"
+
+
+def test_records_come_back_as_they_were(written: Path) -> None:
+    assert store.read_records(written) == tuple(record(cell(seed=seed), here()) for seed in range(3))
+
+
+def test_the_newest_record_of_a_cell_counts(written: Path) -> None:
+    newer = record(cell(seed=1), here(), status="error", reason="again", measurement=None)
+    store.append(newer, written.parent)
+    newest = store.newest(store.load(written.parent))
+    assert [one.status for one in newest] == ["ok", "error", "ok"]
+
+
+def test_a_line_cut_short_is_named_with_its_remedy(written: Path) -> None:
+    written.write_bytes(written.read_bytes()[:-40])
+    with pytest.raises(UserError, match=r"trial\.jsonl, line 3 is not whole.*--repair"):
+        store.read_records(written)
+
+
+def test_repair_sets_the_broken_line_aside_and_keeps_the_rest(written: Path) -> None:
+    whole = written.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    written.write_bytes(whole[:-40])
+    assert store.repair(written)
+    assert written.read_bytes() == b"".join(lines[:2])
+    assert (written.parent / "trial.jsonl.broken").read_bytes() == lines[2][:-40] + b"\n"
+    store.append(record(cell(seed=2), here()), written.parent)
+    assert written.read_bytes() == whole
+
+
+def test_a_whole_last_line_without_its_end_is_broken_too(written: Path) -> None:
+    written.write_bytes(written.read_bytes()[:-1])
+    with pytest.raises(UserError, match="line 3 is not whole"):
+        store.read_records(written)
+    assert store.repair(written)
+    assert len(store.read_records(written)) == 2
+
+
+def test_repair_leaves_a_whole_file_alone(written: Path) -> None:
+    before = written.read_bytes()
+    assert not store.repair(written)
+    assert written.read_bytes() == before
+
+
+def test_a_broken_line_in_the_middle_is_not_repaired(written: Path) -> None:
+    lines = written.read_bytes().splitlines(keepends=True)
+    written.write_bytes(lines[0] + b"{half\n" + lines[2])
+    assert not store.repair(written)
+    with pytest.raises(UserError, match="line 2"):
+        store.read_records(written)
+
+
+def test_a_newer_schema_is_refused(written: Path) -> None:
+    content = json.loads(written.read_text().splitlines()[0]) | {"schema_version": SCHEMA + 1}
+    written.write_text(json.dumps(content) + "\n")
+    with pytest.raises(UserError, match=rf"line 1 has schema_version {SCHEMA + 1}.*reads up to {SCHEMA}"):
+        store.read_records(written)
+
+
+def test_a_line_that_is_no_record_names_the_field(written: Path) -> None:
+    content = json.loads(written.read_text().splitlines()[0])
+    content["status"] = "splendid"
+    written.write_text(json.dumps(content) + "\n")
+    with pytest.raises(UserError, match="line 1 is not a record: status"):
+        store.read_records(written)
+
+
+def test_an_unwritable_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "trial.jsonl").mkdir()
+    with pytest.raises(UserError, match=r"Cannot write .*trial\.jsonl"):
+        store.append(record(cell(), here()), tmp_path)
+
+
+def test_records_of_schema_1_still_load() -> None:
+    path = Path(__file__).parent / "schema_1.jsonl"
+    records = store.read_records(path)
+    assert [one.measurement.kind if one.measurement else one.status for one in records] == [
+        "time",
+        "memory",
+        "learn",
+        "oom",
+    ]
+    for one in records:
+        assert one.cell_id == one.cell.id, "the id of a cell must not change from version to version"
+
+
+def test_a_plan_keeps_what_only_earlier_runs_asked_for(tmp_path: Path) -> None:
+    def plan(*names: str, seed: int) -> Plan:
+        experiments = (
+            PlannedExperiment(name=name, title=name, question="?", cells=(cell(seed=seed),)) for name in names
+        )
+        return Plan(profile="cpu", experiments=tuple(experiments))
+
+    store.record_plan(plan("a", "b", seed=0), here(), tmp_path)
+    store.record_plan(plan("b", "c", seed=1), here(), tmp_path)
+    kept = Plan.model_validate_json((tmp_path / "plan.json").read_text())
+    assert [(one.name, one.cells[0].seed) for one in kept.experiments] == [("a", 0), ("b", 1), ("c", 1)]
+
+
+def test_a_record_has_a_measurement_or_a_reason() -> None:
+    whole = record(cell(), here()).model_dump()
+    for changes in ({"status": "oom"}, {"measurement": None}, {"reason": "none"}):
+        with pytest.raises(ValueError, match="goes with a measurement if ok"):
+            Record.model_validate({**whole, **changes})

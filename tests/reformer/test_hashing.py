@@ -1,0 +1,84 @@
+"""Hashing and sorting against loops."""
+
+import math
+
+import pytest
+import torch
+
+from reformer.functional.hashing import bucket_dtype, hash_vectors, random_rotations
+from reformer.functional.sorting import invert, sort_by_bucket, to_chunks, with_neighbours
+
+
+@pytest.mark.parametrize("n_buckets", [(2,), (10,), (4, 6), (2, 4, 6)])
+def test_a_hash_is_the_largest_of_all_projections_and_their_opposites(n_buckets: tuple[int, ...]) -> None:
+    vector = torch.randn(2, 3, 7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rotation = random_rotations(torch.Generator().manual_seed(1), n_heads=3, d_head=5, n_hashes=4, n_buckets=n_buckets)
+    bucket = hash_vectors(vector, rotation, n_buckets=n_buckets)
+    assert bucket.shape == (2, 3, 4, 7)
+    for b, h, r, position in torch.cartesian_prod(*map(torch.arange, bucket.shape)).tolist():
+        projection = [float(vector[b, h, position] @ column.double()) for column in rotation[h, r].T]
+        digits, start = [], 0
+        for factor in n_buckets:
+            part = projection[start : start + factor // 2]
+            both = part + [-x for x in part]
+            digits.append(both.index(max(both)))
+            start += factor // 2
+        weights = [math.prod(n_buckets[:index]) for index in range(len(n_buckets))]
+        assert bucket[b, h, r, position] == sum(digit * weight for digit, weight in zip(digits, weights, strict=True))
+
+
+def test_a_hash_depends_on_direction_only() -> None:
+    vector = torch.randn(2, 3, 50, 8, generator=torch.Generator().manual_seed(0))
+    rotation = random_rotations(torch.Generator().manual_seed(1), n_heads=3, d_head=8, n_hashes=2, n_buckets=(16,))
+    assert torch.equal(
+        hash_vectors(vector, rotation, n_buckets=(16,)), hash_vectors(vector * 1024, rotation, n_buckets=(16,))
+    )
+
+
+def test_near_vectors_share_buckets_more_often_than_far_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vector = torch.randn(1, 1, 400, 16, generator=generator)
+    near = vector + 0.1 * torch.randn(1, 1, 400, 16, generator=generator)
+    rotation = random_rotations(generator, n_heads=1, d_head=16, n_hashes=1, n_buckets=(16,))
+    bucket, bucket_near = (hash_vectors(x, rotation, n_buckets=(16,)) for x in (vector, near))
+    shared_near = (bucket == bucket_near).double().mean()
+    shared_far = (bucket == bucket.roll(1, dims=-1)).double().mean()
+    assert shared_near > 0.7
+    assert shared_far < 0.2
+
+
+def test_hashing_neither_reads_nor_moves_the_global_stream() -> None:
+    before = torch.get_rng_state()
+    random_rotations(torch.Generator().manual_seed(1), n_heads=1, d_head=2, n_hashes=3, n_buckets=(4,))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("n_buckets", "dtype"), [((128, 254), torch.int16), ((256, 128), torch.int32)])
+def test_bucket_ids_take_the_smallest_type_that_holds_them(n_buckets: tuple[int, ...], dtype: torch.dtype) -> None:
+    assert bucket_dtype(n_buckets) == dtype
+
+
+def test_sorting_is_by_bucket_then_position_and_can_be_undone() -> None:
+    bucket = torch.tensor([[[[2, 0, 2, 1, 0, 2]]]], dtype=torch.int16)
+    position = sort_by_bucket(bucket)
+    assert position.flatten().tolist() == [1, 4, 3, 0, 2, 5]
+    assert position.gather(-1, invert(position)).flatten().tolist() == list(range(6))
+
+
+def test_a_short_last_chunk_is_filled_with_a_position_that_no_token_has() -> None:
+    chunks = to_chunks(torch.arange(10).view(1, 1, 2, 5), chunk_len=3)
+    assert chunks[0, 0].tolist() == [[0, 1, 2], [3, 4, 5], [5, 6, 7], [8, 9, 5]]
+
+
+def test_neighbours_wrap_around_or_end() -> None:
+    chunks = torch.arange(4).view(1, 1, 4, 1)
+    ring = with_neighbours(chunks, n_before=1, n_after=1, wrap=True)
+    assert ring[0, 0].tolist() == [[3, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 0]]
+    row = with_neighbours(chunks, n_before=2, n_after=0, wrap=False)
+    assert row[0, 0].tolist() == [[-1, -1, 0], [-1, 0, 1], [0, 1, 2], [1, 2, 3]]
+
+
+def test_a_window_wider_than_the_ring_sees_each_chunk_once() -> None:
+    chunks = torch.arange(2).view(1, 1, 2, 1)
+    ring = with_neighbours(chunks, n_before=2, n_after=1, wrap=True)
+    assert sorted(ring[0, 0, 0].tolist()) == [0, 1]

@@ -1,0 +1,228 @@
+"""The command line, as its user meets it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+import typer.main
+
+from ablations import cli
+from ablations.harness.record import Record
+from ablations.harness.store import Plan, load
+
+PROJECT = Path(__file__).resolve().parents[1]
+TINY = ("--profile", "smoke", "--only", "hash_rounds", "--axis", "length=64", "--axis", "n_hashes=1,2")
+N_TINY_CELLS = 15
+
+
+def command(*arguments: str, folder: Path) -> list[str]:
+    where = ("--results", str(folder / "results"), "--reports", str(folder / "reports"))
+    return [sys.executable, "run_all.py", *arguments, *where]
+
+
+def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, folder=folder),
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def machine_folder(folder: Path) -> Path:
+    (only,) = (folder / "results").iterdir()
+    return only
+
+
+def records(folder: Path) -> tuple[Record, ...]:
+    return load(machine_folder(folder))
+
+
+def assert_is_a_paragraph(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    text = " ".join(done.stderr.split())
+    for word in words:
+        assert word in text, text
+
+
+def test_the_flags_are_these_and_no_others() -> None:
+    flags = [option for parameter in typer.main.get_command(cli.app).params for option in parameter.opts]
+    assert flags == [
+        "--profile",
+        "--only",
+        "--axis",
+        "--results",
+        "--reports",
+        "--timeout",
+        "--dry-run",
+        "--render-only",
+        "--retry-failed",
+        "--repair",
+    ]
+
+
+def test_help_imports_next_to_nothing() -> None:
+    code = """
+import sys
+sys.argv = ["run_all.py", "--help"]
+from ablations import cli
+try:
+    cli.main()
+except SystemExit as end:
+    assert end.code == 0
+heavy = {"torch", "numpy", "pandas", "matplotlib", "pydantic"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "--render-only" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--profile", "huge"), ("no profile 'huge'", "smoke, cpu, gpu")),
+        (("--only", "width"), ("no experiment 'width'", "sequence_length, hash_rounds, depth, learn_enwik8")),
+        (("--axis", "width=3"), ("no axis 'width'", "known are seed, batch")),
+        (("--axis", "length"), ("NAME=VALUE",)),
+        (("--axis", "variant=sparse"), ("no variant 'sparse'", "reformer")),
+        (("--axis", "n_hashes=0"), ("n_hashes=0", "greater than or equal to 1")),
+        (("--axis", "n_buckets=33"), ("n_buckets=33 is odd", "use 32 or 34")),
+        (("--profile", "smoke", "--axis", "length=5000"), ("length=5000", "longer than the 2048 positions")),
+        (("--axis", "length=-3"), ("length", "-3")),
+        (("--render-only",), ("no results folder", "Run without --render-only first")),
+        (("--timeout", "nothing"), ("--timeout",)),
+        (("--unheard-of",), ("--unheard-of",)),
+        (("sweep",), ("sweep",)),
+    ],
+    ids=lambda value: " ".join(value) if value and value[0].startswith("--") else "",
+)
+def test_a_user_s_mistake_gets_a_paragraph_and_exit_code_2(
+    arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert_is_a_paragraph(run(*arguments, folder=tmp_path), *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_gpu_profile_without_a_gpu_is_refused(tmp_path: Path) -> None:
+    if shutil.which("nvidia-smi"):
+        assert run("--profile", "gpu", "--dry-run", folder=tmp_path).returncode == 0
+    else:
+        assert_is_a_paragraph(run("--profile", "gpu", folder=tmp_path), "needs an NVIDIA GPU", "--profile cpu")
+
+
+@pytest.mark.parametrize("name", ["results", "reports"])
+def test_a_folder_that_cannot_be_written_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("a file in the way")
+    assert_is_a_paragraph(run(*TINY, folder=tmp_path), "Cannot write", name, f"--{name}")
+
+
+def test_dry_run_lists_every_cell_and_writes_nothing(tmp_path: Path) -> None:
+    done = run(*TINY, "--dry-run", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == N_TINY_CELLS + 1
+    assert lines[-1].startswith(f"{N_TINY_CELLS} of {N_TINY_CELLS} cells to do")
+    assert all("to do" in line and " s " in line and "MiB" in line for line in lines[:-1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_killed_at_any_cell_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    seen = 0
+    for stop_at in (1, 4, 9):
+        process = subprocess.Popen(command(*TINY, folder=tmp_path), cwd=PROJECT, stdout=subprocess.DEVNULL)
+        while seen < stop_at:
+            time.sleep(0.02)
+            files = list(tmp_path.glob("results/*/*.jsonl"))
+            seen = sum(path.read_bytes().count(b"\n") for path in files)
+            assert process.poll() is None, "the run ended before it was killed"
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        psutil.wait_procs(family, timeout=10)
+        assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        seen = len(records(tmp_path))
+    done = run(*TINY, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    counts = Counter(record.cell_id for record in records(tmp_path))
+    plan = Plan.model_validate_json((machine_folder(tmp_path) / "plan.json").read_text())
+    planned = [cell.id for experiment in plan.experiments for cell in experiment.cells]
+    assert len(planned) == N_TINY_CELLS
+    assert counts == Counter(planned)
+    assert {record.status for record in records(tmp_path)} == {"ok"}
+
+    page = (tmp_path / "reports" / "index.html").read_bytes()
+    again = run(*TINY, folder=tmp_path)
+    assert f"0 of {N_TINY_CELLS} cells to measure" in again.stdout
+    assert (tmp_path / "reports" / "index.html").read_bytes() == page
+    assert run("--render-only", folder=tmp_path).returncode == 0
+    assert (tmp_path / "reports" / "index.html").read_bytes() == page
+
+    (path,) = machine_folder(tmp_path).glob("*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    assert_is_a_paragraph(run(*TINY, folder=tmp_path), f"line {N_TINY_CELLS} is not whole", "--repair")
+    assert path.read_bytes() == whole[:-30]
+    repaired = run(*TINY, "--repair", folder=tmp_path)
+    assert repaired.returncode == 0, repaired.stderr
+    assert f"1 of {N_TINY_CELLS} cells to measure" in repaired.stdout
+    assert len(records(tmp_path)) == N_TINY_CELLS
+
+
+def test_an_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(*TINY, folder=tmp_path), cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not any(path.read_bytes().count(b"\n") for path in tmp_path.glob("results/*/*.jsonl")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert_is_a_paragraph(
+        subprocess.CompletedProcess([], process.returncode, out, err), "Interrupted", "run the same command again"
+    )
+    measured = len(records(tmp_path))
+    assert measured >= 1
+    assert f"{measured} of {N_TINY_CELLS} cells were measured" in " ".join(err.split())
+
+
+def test_a_second_run_beside_the_first_is_refused(tmp_path: Path) -> None:
+    process = subprocess.Popen(command(*TINY, folder=tmp_path), cwd=PROJECT, stdout=subprocess.DEVNULL)
+    while not list(tmp_path.glob("results/*/.lock")):
+        time.sleep(0.02)
+    time.sleep(0.2)
+    try:
+        assert_is_a_paragraph(run(*TINY, folder=tmp_path), "Another run is measuring", "--results")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_without_data_learning_cells_say_so_and_the_rest_goes_on(tmp_path: Path) -> None:
+    # No data folder, an empty cache, and a proxy that refuses: nothing can be found or downloaded.
+    nowhere = {
+        "REFORMER_DATA": "",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": "",
+    }
+    done = run(*TINY, "--only", "learn_enwik8", "--axis", "seed=0", folder=tmp_path, **nowhere)
+    assert done.returncode == 0, done.stderr
+    by_experiment = Counter((record.cell.experiment, record.status) for record in records(tmp_path))
+    assert by_experiment == {("hash_rounds", "ok"): N_TINY_CELLS, ("learn_enwik8", "not_run"): 6}
+    reasons = {record.reason for record in records(tmp_path) if record.status == "not_run"}
+    (reason,) = reasons
+    assert reason
+    assert "REFORMER_DATA is not set" in reason
+    assert "mattmahoney.net" in reason
+    assert "not run" in (tmp_path / "reports" / "index.md").read_text().lower()
