@@ -22,19 +22,11 @@ LARGE: Mapping[str, Any] = {
 Axes = Mapping[str, tuple[int | str, ...]]
 
 
-def cost_grids(axes: Axes, *, modes: Sequence[Mode], seeds: tuple[int, ...], seconds: float) -> tuple[Grid, ...]:
-    """Time and memory at every point of the axes.
+def time_grid(axes: Axes, *, modes: Sequence[Mode], seeds: tuple[int, ...], seconds: float) -> Grid:
+    """Steps timed at every point of the axes, in a process for each seed, for at least `seconds` each."""
+    return Grid(workloads=tuple(TimeStep(mode=mode, seconds=seconds) for mode in modes), axes={"seed": seeds, **axes})
 
-    Time in a process for each seed; memory of a training step once, since it is exact.
 
-    Args:
-        axes: All but the seed.
-        modes: Of the steps that are timed.
-        seeds: One process each.
-        seconds: To spend on timed steps in each.
-    """
-    times = tuple(TimeStep(mode=mode, seconds=seconds) for mode in modes)
-    return (
-        Grid(workloads=times, axes={"seed": seeds, **axes}),
-        Grid(workloads=(PeakMemory(mode="forward_backward"),), axes={"seed": seeds[:1], **axes}),
-    )
+def memory_grid(axes: Axes) -> Grid:
+    """Peak memory of a training step at every point of the axes, once: it is exact."""
+    return Grid(workloads=(PeakMemory(mode="forward_backward"),), axes={"seed": (0,), **axes})

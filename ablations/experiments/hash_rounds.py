@@ -7,7 +7,7 @@ memory of LSH attention grow linearly with the rounds (Table 1). A dense model h
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.experiments.costs import LARGE, SMALL, Axes, cost_grids
+from ablations.experiments.costs import LARGE, SMALL, Axes, memory_grid, time_grid
 from ablations.harness.experiment import Experiment, Scale
 
 
@@ -28,8 +28,8 @@ def _scale(
         "n_hashes": rounds,
         "variant": ("dense", "lsh_only", "reformer"),
     }
-    grids = cost_grids(axes, modes=("forward", "forward_backward"), seeds=seeds, seconds=seconds)
-    return Scale(model=dict(model), grids=grids)
+    times = time_grid(axes, modes=("forward", "forward_backward"), seeds=seeds, seconds=seconds)
+    return Scale(model=dict(model), grids=(times, memory_grid(axes)))
 
 
 EXPERIMENT = Experiment(
@@ -38,7 +38,7 @@ EXPERIMENT = Experiment(
     question="How do step time and peak memory grow with the number of hash rounds?",
     scales={
         "smoke": _scale(SMALL, length=512, n_layers=2, rounds=(1, 2, 4), seeds=(0,), seconds=0.1),
-        "cpu": _scale(SMALL, length=2048, n_layers=2, rounds=(1, 2, 4, 8), seeds=(0, 1), seconds=0.5),
+        "cpu": _scale(SMALL, length=2048, n_layers=2, rounds=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3),
         "gpu": _scale(LARGE, length=8192, n_layers=3, rounds=(1, 2, 4, 8), seeds=(0, 1, 2), seconds=1.0),
     },
 )

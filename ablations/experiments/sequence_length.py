@@ -4,44 +4,82 @@ Run alone: `python run_all.py --only sequence_length`. Cost on two cores: about 
 attention grows with the square of the length, LSH attention nearly linearly (Table 1, Figure 5 right).
 """
 
-from ablations.experiments.costs import LARGE, SMALL, Axes, cost_grids
-from ablations.harness.experiment import Experiment, Grid, Scale
+from collections.abc import Mapping
+from typing import Any
 
-QUADRATIC = ("dense", "reversible_only", "dense_query_chunked")
-AFFORDABLE = ("lsh_only", "reformer", "dense_fused")
-"""What goes to the longest lengths. The fused kernel is quadratic in time too, but many times faster."""
+from ablations.experiments.costs import LARGE, SMALL, Axes, memory_grid, time_grid
+from ablations.harness.experiment import Experiment, Scale
+
+Reach = Mapping[tuple[str, ...], tuple[int, ...]]
+"""The lengths that variants go to: what takes the square of the length stops earlier on a small machine."""
+
+EVERYONE = ("dense", "reversible_only", "dense_query_chunked", "dense_fused", "lsh_only", "reformer")
 
 
-def _grids(
-    lengths: tuple[int, ...], further: tuple[int, ...], *, n_layers: int, seeds: tuple[int, ...], seconds: float
-) -> tuple[Grid, ...]:
-    """All variants over `lengths`, the affordable ones over `further` too."""
+def _scale(
+    model: Mapping[str, Any],
+    *,
+    axial_shape: tuple[int, int],
+    n_layers: int,
+    timed: Reach,
+    weighed: Reach,
+    seeds: tuple[int, ...],
+    seconds: float,
+) -> Scale:
     fixed: Axes = {"batch": (1,), "n_layers": (n_layers,), "n_hashes": (4,), "chunk_len": (64,)}
-    near: Axes = {**fixed, "length": lengths, "variant": (*QUADRATIC, *AFFORDABLE)}
-    far: Axes = {**fixed, "length": further, "variant": AFFORDABLE}
-    return tuple(
-        grid
-        for axes in (near, far)
-        for grid in cost_grids(axes, modes=("forward", "forward_backward"), seeds=seeds, seconds=seconds)
+    half = model["d_model"] // 2
+    times = (
+        time_grid(
+            {**fixed, "length": lengths, "variant": variants},
+            modes=("forward", "forward_backward"),
+            seeds=seeds,
+            seconds=seconds,
+        )
+        for variants, lengths in timed.items()
     )
+    memory = (memory_grid({**fixed, "length": lengths, "variant": variants}) for variants, lengths in weighed.items())
+    # Axial positions have the same parameters at every length.
+    positions = {"kind": "axial", "shape": axial_shape, "dims": (half, half)}
+    return Scale(model={**model, "positions": positions}, grids=(*times, *memory))
 
+
+PAPER_LENGTHS = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
 
 EXPERIMENT = Experiment(
     name="sequence_length",
     title="Sequence length",
     question="How do step time and peak memory grow with the length of the sequence?",
     scales={
-        "smoke": Scale(
-            model={**SMALL, "positions": {"kind": "axial", "shape": (64, 32), "dims": (32, 32)}},
-            grids=_grids((256, 512, 1024), (2048,), n_layers=2, seeds=(0,), seconds=0.1),
+        "smoke": _scale(
+            SMALL,
+            axial_shape=(64, 32),
+            n_layers=2,
+            timed={EVERYONE: (256, 512, 1024), ("lsh_only", "reformer"): (2048,)},
+            weighed={EVERYONE: (256, 512, 1024), ("lsh_only", "reformer"): (2048,)},
+            seeds=(0,),
+            seconds=0.1,
         ),
-        "cpu": Scale(
-            model={**SMALL, "positions": {"kind": "axial", "shape": (128, 128), "dims": (32, 32)}},
-            grids=_grids((512, 1024, 2048, 4096, 8192), (16384,), n_layers=2, seeds=(0, 1), seconds=0.5),
+        "cpu": _scale(
+            SMALL,
+            axial_shape=(128, 128),
+            n_layers=2,
+            timed={
+                EVERYONE: (512, 1024, 2048, 4096),
+                ("dense",): (8192,),
+                ("lsh_only", "reformer"): (8192, 16384),
+            },
+            weighed={EVERYONE: (512, 1024, 2048, 4096), ("dense", "lsh_only", "reformer"): (8192,)},
+            seeds=(0, 1),
+            seconds=0.3,
         ),
-        "gpu": Scale(
-            model={**LARGE, "positions": {"kind": "axial", "shape": (256, 256), "dims": (512, 512)}},
-            grids=_grids((1024, 2048, 4096, 8192, 16384, 32768, 65536), (), n_layers=3, seeds=(0, 1, 2), seconds=1.0),
+        "gpu": _scale(
+            LARGE,
+            axial_shape=(256, 256),
+            n_layers=3,
+            timed={EVERYONE: PAPER_LENGTHS},
+            weighed={EVERYONE: PAPER_LENGTHS},
+            seeds=(0, 1, 2),
+            seconds=1.0,
         ),
     },
 )

@@ -27,7 +27,7 @@ class TimeStep(Frozen):
 
     kind: Literal["time"] = "time"
     mode: Mode
-    min_samples: Count = 5
+    min_samples: Count = 3
     seconds: Annotated[float, Field(gt=0)] = 1.5
 
 

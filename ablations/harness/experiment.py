@@ -57,7 +57,7 @@ class Experiment(Frozen):
         return self.model_copy(update={"scales": scales})
 
     def cells(self, profile: Profile, device: Device) -> tuple[Cell, ...]:
-        """Every cell once, in the order in which cells are worth measuring: seeds outermost, variants innermost.
+        """Every cell once, in the order in which cells are worth measuring: seeds outermost, then short before long.
 
         An axis that a variant does not have (a dense model has no hash rounds) leaves that variant's cells as they are,
         so that they appear once and not once per value.
@@ -72,7 +72,7 @@ class Experiment(Frozen):
             for point in _points(grid.axes)
             for workload in grid.workloads
         ]
-        return tuple(dict.fromkeys(sorted(cells, key=lambda cell: cell.seed)))
+        return tuple(dict.fromkeys(sorted(cells, key=lambda cell: (cell.seed, cell.length, cell.config.n_layers))))
 
     def _cell(self, scale: Scale, point: Point, workload: Workload, device: Device) -> Cell:
         try:
