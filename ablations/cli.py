@@ -43,13 +43,23 @@ def run(
         list[str] | None,
         typer.Option(help="Other values for one axis, as NAME=VALUE,VALUE; repeat for several axes."),
     ] = None,
-    results: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results"),
-    reports: Annotated[Path, typer.Option(help="Folder of the rendered report.")] = Path("reports"),
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds after which a cell is given up.")] = 300,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of the records. Default: results; of profile smoke, smoke/results.")
+    ] = None,
+    reports: Annotated[
+        Path | None, typer.Option(help="Folder of the report. Default: reports; of profile smoke, smoke/reports.")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds after which a cell is given up. Default: 60 and ten times its estimate."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with estimates; measure nothing.")] = False,
     render_only: Annotated[bool, typer.Option("--render-only", help="Render the report of what is there.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Measure cells again that were killed, timed out or failed.")
+        bool,
+        typer.Option(
+            "--retry-failed", help="Measure cells again that found no memory, were killed or timed out, or failed."
+        ),
     ] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Set a results file's broken last line aside and go on.")
@@ -59,25 +69,39 @@ def run(
 
     A second run continues where the first one stopped.
 
-    Exit codes: 0 done; 1 some cell failed with an error; 2 wrong use, or interrupted.
+    Exit codes: 0 done; 1 some cell was killed or timed out, or failed; 2 wrong use, or interrupted.
     """
     from rich.console import Console
 
+    from ablations.harness.errors import UserError
     from ablations.harness.experiment import parse_profile
     from ablations.harness.plan import make_plan
     from ablations.suite import chosen
 
-    if render_only:
-        _render(results, reports)
-        return
-    size, device = _size_and_device(parse_profile(profile) if profile else None)
-    plan = make_plan(_with_axes(chosen(only or ()), axis or ()), size, device)
-    if dry_run:
-        _list_cells(plan, results, device, retry_failed)
-        return
+    if render_only and (profile or only or axis or timeout or dry_run or retry_failed):
+        raise UserError(
+            "--render-only renders what is there; of the options it takes --results, --reports and --repair."
+        )
     console = Console()
-    failed = _measure(plan, results, reports, device, timeout, retry_failed, repair, console)
-    console.print(f"Report: {_render(results, reports)}", highlight=False, soft_wrap=True)
+    # A smoke run is a check and no result: it must not take the place of one.
+    root = Path("smoke") if profile == "smoke" else Path()
+    results, reports = results or root / "results", reports or root / "reports"
+    try:
+        if repair:
+            _repair(results, console)
+        if render_only:
+            _render(results, reports)
+            return
+        size, device = _size_and_device(parse_profile(profile) if profile else None)
+        plan = make_plan(_with_axes(chosen(only or ()), axis or ()), size, device)
+        if dry_run:
+            _list_cells(plan, results, device=device, retry_failed=retry_failed)
+            return
+        _make_folder(reports)
+        failed = _measure(plan, results, console, device=device, timeout=timeout, retry_failed=retry_failed)
+        console.print(f"Report: {_render(results, reports)}", highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        raise UserError("Interrupted. What was measured is kept; run the same command again to go on.") from None
     if failed:
         sys.exit(CELL_FAILED)
 
@@ -95,15 +119,14 @@ def _size_and_device(profile: "Profile | None") -> "tuple[Profile, Device]":
 
 
 def _with_axes(experiments: "Sequence[Experiment]", overrides: Sequence[str]) -> "tuple[Experiment, ...]":
-    from ablations.harness.experiment import parse_axis
+    from ablations.harness.experiment import parse_axes
 
-    for override in overrides:
-        name, values = parse_axis(override)
+    for name, values in parse_axes(overrides).items():
         experiments = [experiment.with_axis(name, values) for experiment in experiments]
     return tuple(experiments)
 
 
-def _list_cells(plan: "Plan", results: Path, device: "Device", retry_failed: bool) -> None:
+def _list_cells(plan: "Plan", results: Path, *, device: "Device", retry_failed: bool) -> None:
     from ablations.harness import environment, store
     from ablations.harness.estimate import estimate
     from ablations.harness.plan import in_order, pending
@@ -123,24 +146,20 @@ def _list_cells(plan: "Plan", results: Path, device: "Device", retry_failed: boo
 def _measure(
     plan: "Plan",
     results: Path,
-    reports: Path,
-    device: "Device",
-    timeout: float,
-    retry_failed: bool,
-    repair: bool,
     console: "Console",
+    *,
+    device: "Device",
+    timeout: float | None,
+    retry_failed: bool,
 ) -> bool:
-    """Fill the results folder; whether some planned cell's last record is an error."""
+    """Fill the results folder; whether some planned cell could not be measured and it was not for want of memory."""
     from ablations.harness import environment, store
     from ablations.harness.plan import in_order, pending
     from ablations.harness.sweep import sole_writer, sweep
 
     here = environment.describe(device)
     folder = results / here.machine
-    _make_folder(reports)
     with sole_writer(folder):
-        if repair:
-            _repair(folder, console)
         before = store.load(folder)
         cells = pending(in_order(plan), before, here, retry_failed=retry_failed)
         store.record_plan(plan, here, folder)
@@ -150,7 +169,7 @@ def _measure(
                 sweep(cells, here, folder, timeout_seconds=timeout, console=console)
         except KeyboardInterrupt:
             _interrupted(cells, before, store.load(folder), folder)
-        return _has_errors(in_order(plan), store.load(folder))
+        return _has_failures(in_order(plan), store.load(folder))
 
 
 def _make_folder(folder: Path) -> None:
@@ -162,12 +181,12 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"Cannot write to {folder}: {error.strerror}. Choose another --reports.") from None
 
 
-def _repair(folder: Path, console: "Console") -> None:
+def _repair(results: Path, console: "Console") -> None:
     from ablations.harness import store
 
-    for path in sorted(folder.glob("*.jsonl")):
+    for path in sorted(results.glob("*/*.jsonl")):
         if store.repair(path):
-            console.print(f"{path}: broken last line moved to {path.name}.broken", highlight=False, soft_wrap=True)
+            console.print(f"{path}: the end of the file is mended", highlight=False, soft_wrap=True)
 
 
 def _interrupted(cells: "Sequence[Cell]", before: "Sequence[Record]", after: "Sequence[Record]", folder: Path) -> None:
@@ -179,9 +198,9 @@ def _interrupted(cells: "Sequence[Cell]", before: "Sequence[Record]", after: "Se
     ) from None
 
 
-def _has_errors(cells: "Sequence[Cell]", records: "Sequence[Record]") -> bool:
+def _has_failures(cells: "Sequence[Cell]", records: "Sequence[Record]") -> bool:
     last = {record.cell_id: record.status for record in records}
-    return any(last.get(cell.id) == "error" for cell in cells)
+    return any(last.get(cell.id) in ("error", "killed", "timeout") for cell in cells)
 
 
 def _render(results: Path, reports: Path) -> Path:

@@ -21,6 +21,8 @@ Transformer's `x + f(x)`, the paper's baseline in Figure 3.
 LARGEST_PLAIN_BUCKET_COUNT = 128
 """Above this a default bucket count is split into two factors, so that hashing stays cheap beside attention."""
 
+MOST_BUCKETS = 2**31 - 1
+
 
 class Frozen(BaseModel):
     """A value: immutable, compared by content, and with no field it does not know."""
@@ -94,6 +96,13 @@ class LSHAttention(Frozen):
                     f"n_buckets={factor} is odd, but a hash pairs every direction with its opposite; "
                     f"use {factor - 1 or 2} or {factor + 1}"
                 )
+        return value
+
+    @field_validator("n_buckets")
+    @classmethod
+    def _ids_fit(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if math.prod(value or ()) > MOST_BUCKETS:
+            raise ValueError(f"n_buckets={value} makes more than the {MOST_BUCKETS} buckets that 32 bits can number")
         return value
 
     @property
@@ -195,7 +204,7 @@ class ReformerConfig(Frozen):
         attention, max_len = given.get("attention"), given["max_len"]
         if isinstance(attention, LSHAttention):
             return given | {"attention": attention.resolved(max_len)}
-        if isinstance(attention, tuple):
+        if isinstance(attention, tuple | list):
             fixed = tuple(one.resolved(max_len) if isinstance(one, LSHAttention) else one for one in attention)
             return given | {"attention": fixed}
         return given
@@ -220,7 +229,7 @@ class ReformerConfig(Frozen):
                     "use kind 'dense' or 'dense_query_chunked', or share_qk=False"
                 )
             if isinstance(attention, LSHAttention) and attention.n_buckets is None:
-                raise ValueError("an LSH attention given as JSON must state n_buckets")
+                raise ValueError("an LSH attention that is not an LSHAttention object must state its n_buckets")
         return self
 
     @property

@@ -36,7 +36,7 @@ class FeedForward(nn.Module):
     def forward(self, x_BLD: Tensor, piece: slice, replay: Replay) -> Tensor:
         """The half's value on one piece of the sequence."""
         hidden_BLF = self._activation(self.inner(x_BLD))
-        if self.training and self._dropout:
+        if replay.training and self._dropout:
             generator = replay.generator(f"hidden dropout {piece.start}", x_BLD.device)
             hidden_BLF = dropout(hidden_BLF, self._dropout, generator)
         out_BLD: Tensor = self.outer(hidden_BLF)

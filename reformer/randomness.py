@@ -17,9 +17,14 @@ class Replay:
     """What one call of one layer needs to be repeated exactly: its seed, and decisions that must not be taken twice.
 
     Make one for each call of each layer. Two calls before one backward pass then cannot disturb each other.
+
+    Attributes:
+        training: Whether the call was made in training mode. A model that has gone into evaluation mode since must
+            still be recomputed as it was.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, training: bool) -> None:
+        self.training = training
         self._seed = seed
         self._decisions: dict[str, Tensor] = {}
 

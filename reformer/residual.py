@@ -12,7 +12,7 @@ from reformer.attention import SelfAttention
 from reformer.config import AnyAttention, ReformerConfig, Residual
 from reformer.feed_forward import FeedForward
 from reformer.randomness import Replay, derived_seed, dropout
-from reformer.reversible import Half, reversible_sequence, run_half
+from reformer.reversible import Half, reversible_sequence, run_half, two_streams
 
 
 class Branch(nn.Module):
@@ -27,7 +27,7 @@ class Branch(nn.Module):
     def forward(self, x_BLD: Tensor, piece: slice, replay: Replay) -> Tensor:
         """What this half adds to its stream."""
         out_BLD: Tensor = self.inner(self.norm(x_BLD), piece, replay)
-        if self.training and self._dropout:
+        if replay.training and self._dropout:
             generator = replay.generator(f"branch dropout {piece.start}", x_BLD.device)
             out_BLD = dropout(out_BLD, self._dropout, generator)
         return out_BLD
@@ -44,8 +44,8 @@ class Block(nn.Module):
     def bound(self, seed: int) -> tuple[Half, Half]:
         """Both halves, tied to the randomness of one call."""
         return (
-            BoundBranch(self.attention, Replay(derived_seed(seed, "attention"))),
-            BoundBranch(self.feed_forward, Replay(derived_seed(seed, "feed_forward"))),
+            BoundBranch(self.attention, Replay(derived_seed(seed, "attention"), training=self.training)),
+            BoundBranch(self.feed_forward, Replay(derived_seed(seed, "feed_forward"), training=self.training)),
         )
 
 
@@ -93,8 +93,9 @@ def stack_for(residual: Residual) -> Stack:
 def standard_stack(layers: Sequence[tuple[Half, Half]], x_BLD: Tensor) -> Tensor:
     """Two streams, every activation kept."""
     x1, x2 = x_BLD, x_BLD
-    for layer in layers:
-        x1, x2 = _two_streams(*layer, x1, x2)
+    for f, g in layers:
+        x1 = x1 + recomputed_pieces(f, x2)
+        x2 = x2 + recomputed_pieces(g, x1)
     return merged(x1, x2)
 
 
@@ -102,7 +103,7 @@ def checkpointed_stack(layers: Sequence[tuple[Half, Half]], x_BLD: Tensor) -> Te
     """Two streams, each layer's inputs kept and the rest recomputed: the usual alternative to reversibility."""
     x1, x2 = x_BLD, x_BLD
     for layer in layers:
-        x1, x2 = checkpoint(_two_streams, *layer, x1, x2, use_reentrant=False, preserve_rng_state=False)
+        x1, x2 = checkpoint(two_streams, *layer, x1, x2, use_reentrant=False, preserve_rng_state=False)
     return merged(x1, x2)
 
 
@@ -122,11 +123,6 @@ def single_stream_stack(layers: Sequence[tuple[Half, Half]], x_BLD: Tensor) -> T
 def merged(x1_BLD: Tensor, x2_BLD: Tensor) -> Tensor:
     """Both streams as one: their mean."""
     return (x1_BLD + x2_BLD) / 2
-
-
-def _two_streams(f: Half, g: Half, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
-    y1 = x1 + recomputed_pieces(f, x2)
-    return y1, x2 + recomputed_pieces(g, y1)
 
 
 def recomputed_pieces(half: Half, x_BLD: Tensor) -> Tensor:

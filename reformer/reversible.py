@@ -55,7 +55,7 @@ def reversible_sequence(layers: Sequence[tuple[Half, Half]], x1_BLD: Tensor, x2_
     """
     if not torch.is_grad_enabled():
         for f, g in layers:
-            x1_BLD, x2_BLD = _forward(f, g, x1_BLD, x2_BLD)
+            x1_BLD, x2_BLD = two_streams(f, g, x1_BLD, x2_BLD)
         return x1_BLD, x2_BLD
     chain = _Chain()
     for depth, (f, g) in enumerate(layers):
@@ -64,7 +64,8 @@ def reversible_sequence(layers: Sequence[tuple[Half, Half]], x1_BLD: Tensor, x2_
     return x1_BLD, x2_BLD
 
 
-def _forward(f: Half, g: Half, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+def two_streams(f: Half, g: Half, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+    """One layer, forwards."""
     y1 = x1 + run_half(f, x2)
     return y1, x2 + run_half(g, y1)
 
@@ -104,22 +105,29 @@ class _Context(FunctionCtx):
     depth: int
     halves: tuple[Half, Half]
     autocast: AbstractContextManager[Any]
+    versions: tuple[int, ...]
 
 
 class _ReversibleLayer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: _Context, chain: _Chain, depth: int, f: Half, g: Half, x1: Tensor, x2: Tensor, *_parameters: Parameter
+        ctx: _Context, chain: _Chain, depth: int, f: Half, g: Half, x1: Tensor, x2: Tensor, *parameters: Parameter
     ) -> tuple[Tensor, Tensor]:
-        y1, y2 = _forward(f, g, x1, x2)
+        y1, y2 = two_streams(f, g, x1, x2)
         chain.put(depth, y1, y2)
         ctx.chain, ctx.depth, ctx.halves, ctx.autocast = chain, depth, (f, g), _present_autocast(x1.device.type)
+        ctx.versions = _versions(parameters)
         return y1, y2
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, d1: Tensor, d2: Tensor) -> tuple[Tensor | None, ...]:
         (f, g), (y1, y2) = ctx.halves, ctx.chain.take(ctx.depth)
+        if _versions((*f.parameters, *g.parameters)) != ctx.versions:
+            raise RuntimeError(
+                "A parameter of a reversible layer was changed in place between the forward and the backward pass, "
+                "which rebuilds activations with it. Step the optimiser after the backward pass."
+            )
         with ctx.autocast:
             x2, d_y1, d_g = _invert_half(g, y1, y2, d2)
             d1 = d1 + d_y1
@@ -129,6 +137,10 @@ class _ReversibleLayer(torch.autograd.Function):
         if ctx.depth > 0:
             ctx.chain.put(ctx.depth - 1, x1, x2)
         return (None, None, None, None, d1, d2, *d_f, *d_g)
+
+
+def _versions(parameters: Sequence[Parameter]) -> tuple[int, ...]:
+    return tuple(parameter._version for parameter in parameters)
 
 
 def _present_autocast(device_type: str) -> AbstractContextManager[Any]:
@@ -171,7 +183,8 @@ def _invert_half(
 def _plus(old: Tensor | None, new: Tensor | None) -> Tensor | None:
     if old is None or new is None:
         return new if old is None else old
-    return old.add_(new)
+    # Not in place: what autograd returned may be another gradient's memory.
+    return old + new
 
 
 def _joined(pieces: Sequence[Tensor]) -> Tensor:

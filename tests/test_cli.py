@@ -100,7 +100,11 @@ assert not heavy, heavy
         (("--axis", "n_buckets=33"), ("n_buckets=33 is odd", "use 32 or 34")),
         (("--profile", "smoke", "--axis", "length=5000"), ("length=5000", "longer than the 2048 positions")),
         (("--axis", "length=-3"), ("length", "-3")),
+        (("--axis", "length=1", "--axis", "length=2"), ("length is given twice",)),
+        (("--axis", "length=--5"), ("max_len='--5'", "valid integer")),
         (("--render-only",), ("no results folder", "Run without --render-only first")),
+        (("--render-only", "--profile", "cpu"), ("--render-only renders what is there",)),
+        (("--repair", "--render-only"), ("no results folder",)),
         (("--timeout", "nothing"), ("--timeout",)),
         (("--unheard-of",), ("--unheard-of",)),
         (("sweep",), ("sweep",)),
@@ -173,6 +177,7 @@ def test_a_run_killed_at_any_cell_goes_on_where_it_stopped(tmp_path: Path) -> No
     path.write_bytes(whole[:-30])
     assert_is_a_paragraph(run(*TINY, folder=tmp_path), f"line {N_TINY_CELLS} is not whole", "--repair")
     assert path.read_bytes() == whole[:-30]
+    assert_is_a_paragraph(run("--render-only", folder=tmp_path), "--repair")
     repaired = run(*TINY, "--repair", folder=tmp_path)
     assert repaired.returncode == 0, repaired.stderr
     assert f"1 of {N_TINY_CELLS} cells to measure" in repaired.stdout
@@ -215,6 +220,7 @@ def test_without_data_learning_cells_say_so_and_the_rest_goes_on(tmp_path: Path)
         **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": "",
+        "PIP_EXTRA_INDEX_URL": "",
     }
     done = run(*TINY, "--only", "learn_enwik8", "--axis", "seed=0", folder=tmp_path, **nowhere)
     assert done.returncode == 0, done.stderr

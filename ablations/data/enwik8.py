@@ -1,17 +1,18 @@
 """enwik8: the first 100,000,000 bytes of an English Wikipedia dump of 2006 (Hutter prize).
 
-Looked for in `$REFORMER_DATA`, then in the user's cache, then downloaded; unpacked once into the cache.
+Looked for in `$REFORMER_DATA`, then in the user's cache, then downloaded. Whatever is used has the right SHA-256.
 """
 
 import gzip
 import hashlib
+import http.client
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ DISTRIBUTION, MEMBER = "mingru-pytorch==0.2.1", "data/enwik8.gz"
 TRAIN_BYTES, VALIDATION_BYTES = 90_000_000, 5_000_000
 BLOCK = 2**20
 TIMEOUT_SECONDS = 20
+PIP_SECONDS = 600
+
+BROKEN = (OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, tarfile.TarError, http.client.HTTPException)
+"""What a damaged archive, a full disk or a page that is no archive can raise."""
 
 Report = Callable[[str, float], None]
 """Told what is being done and which fraction of it is done."""
@@ -65,45 +70,79 @@ def read_split(path: Path) -> Split:
 
 
 def locate(report: Report) -> Path:
-    """Path of the unpacked and checked file, wherever it had to come from.
+    """Path of the unpacked file, its sum checked just now, wherever it had to come from.
+
+    Looked for in `$REFORMER_DATA` first: a plain file there is used where it is. An archive there is unpacked into the
+    cache, unless that has been done before.
 
     Raises:
         DataMissingError: It is not here and cannot be downloaded, or what was found is something else.
     """
-    cached = cache_folder() / "enwik8"
-    if cached.exists() and cached.stat().st_size == N_BYTES:
-        return cached
     tried: list[str] = []
-    for source in (_from_folder, _from_url, _from_distribution):
+    for source in (_plain_from_folder, _from_cache, _archive_from_folder, _from_url, _from_distribution):
         try:
-            source(cached, report)
+            return source(report)
         except DataMissingError as missing:
             tried.append(str(missing))
-        else:
-            return cached
+        except BROKEN as error:
+            tried.append(f"{_words(source)} failed: {type(error).__name__}: {error}")
     raise DataMissingError("enwik8 is missing: " + "; ".join(tried))
 
 
+def _words(source: Callable[[Report], Path]) -> str:
+    return source.__name__.strip("_").replace("_", " ")
+
+
 def cache_folder() -> Path:
-    """Where unpacked data is kept, made if need be."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "reformer-suite"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """Where unpacked data is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reformer-suite"
 
 
-def _from_folder(cached: Path, report: Report) -> None:
+def data_folder() -> Path:
+    """The folder that `$REFORMER_DATA` names.
+
+    Raises:
+        DataMissingError: It names none.
+    """
     given = os.environ.get("REFORMER_DATA")
     if not given:
         raise DataMissingError("REFORMER_DATA is not set")
-    for name, opened in (("enwik8", _plain), ("enwik8.gz", _gzipped), ("enwik8.zip", _zipped)):
-        if (Path(given) / name).exists():
-            with opened(Path(given) / name) as stream:
-                return _keep(stream, cached, report)
-    raise DataMissingError(f"no enwik8, enwik8.gz or enwik8.zip in REFORMER_DATA={given}")
+    return Path(given)
 
 
-def _from_url(cached: Path, report: Report) -> None:
+def _plain_from_folder(report: Report) -> Path:
+    path = data_folder() / "enwik8"
+    if not path.exists():
+        raise DataMissingError(f"no enwik8 in REFORMER_DATA={path.parent}")
+    return _checked(path, report)
+
+
+def _from_cache(report: Report) -> Path:
+    path = cache_folder() / "enwik8"
+    if not path.exists():
+        raise DataMissingError(f"none in the cache {path.parent}")
+    return _checked(path, report)
+
+
+def _checked(path: Path, report: Report) -> Path:
+    report(f"checking {path}", 0.0)
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != SHA256:
+        raise DataMissingError(f"{path} is something else: SHA-256 {found}, not {SHA256}")
+    return path
+
+
+def _archive_from_folder(report: Report) -> Path:
+    folder = data_folder()
+    for name, opened in (("enwik8.gz", _gzipped), ("enwik8.zip", _zipped)):
+        if (folder / name).exists():
+            with opened(folder / name) as stream:
+                return _keep(stream, report)
+    raise DataMissingError(f"no enwik8.gz or enwik8.zip in REFORMER_DATA={folder}")
+
+
+def _from_url(report: Report) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "enwik8.zip"
         try:
@@ -111,7 +150,7 @@ def _from_url(cached: Path, report: Report) -> None:
         except OSError as error:
             raise DataMissingError(f"download from {URL} failed ({error})") from None
         with _zipped(archive) as stream:
-            _keep(stream, cached, report)
+            return _keep(stream, report)
 
 
 def _download(target: Path, report: Report) -> None:
@@ -124,13 +163,14 @@ def _download(target: Path, report: Report) -> None:
             report("downloading enwik8", done / size if size else 0.0)
 
 
-def _from_distribution(cached: Path, report: Report) -> None:
+def _from_distribution(report: Report) -> Path:
     report(f"downloading enwik8 with {DISTRIBUTION}", 0.0)
     name = DISTRIBUTION.split("==")[0]
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", name, DISTRIBUTION, "--quiet"]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--timeout", str(TIMEOUT_SECONDS), "--retries", "1"]
     with tempfile.TemporaryDirectory() as folder:
+        command = [*pip, "--no-deps", "--no-binary", name, "--dest", folder, DISTRIBUTION]
         try:
-            subprocess.run([*command, "--dest", folder], check=True, capture_output=True, timeout=600)
+            subprocess.run(command, check=True, capture_output=True, timeout=PIP_SECONDS)
             archive = next(Path(folder).glob("*.tar.gz"))
         except (OSError, subprocess.SubprocessError, StopIteration):
             raise DataMissingError(f"pip could not download {DISTRIBUTION}") from None
@@ -140,11 +180,7 @@ def _from_distribution(cached: Path, report: Report) -> None:
             if stream is None:
                 raise DataMissingError(f"{DISTRIBUTION} holds no {MEMBER}")
             with gzip.open(stream) as unpacked:
-                _keep(cast(BinaryIO, unpacked), cached, report)
-
-
-def _plain(path: Path) -> AbstractContextManager[BinaryIO]:
-    return path.open("rb")
+                return _keep(cast(BinaryIO, unpacked), report)
 
 
 def _gzipped(path: Path) -> AbstractContextManager[BinaryIO]:
@@ -155,21 +191,19 @@ def _zipped(path: Path) -> AbstractContextManager[BinaryIO]:
     return cast(AbstractContextManager[BinaryIO], zipfile.ZipFile(path).open("enwik8"))
 
 
-def _keep(stream: BinaryIO, cached: Path, report: Report) -> None:
+def _keep(stream: BinaryIO, report: Report) -> Path:
     """Copy the stream into the cache, checking its sum on the way; a reader never sees half a file."""
-    draft = cached.with_name(f"enwik8.{os.getpid()}.new")
-    digest, done = hashlib.sha256(), 0
-    with draft.open("wb") as file:
-        try:
+    cached = cache_folder() / "enwik8"
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
+        draft = Path(folder) / "enwik8"
+        digest, done = hashlib.sha256(), 0
+        with draft.open("wb") as file:
             while block := stream.read(BLOCK):
                 digest.update(block)
                 file.write(block)
                 done += len(block)
                 report("unpacking enwik8", min(1.0, done / N_BYTES))
-        except (OSError, EOFError, zipfile.BadZipFile) as error:
-            draft.unlink()
-            raise DataMissingError(f"the archive is damaged ({error})") from None
-    if digest.hexdigest() != SHA256:
-        draft.unlink()
-        raise DataMissingError(f"found something else: SHA-256 {digest.hexdigest()}, not {SHA256}")
-    shutil.move(draft, cached)
+        if digest.hexdigest() != SHA256:
+            raise DataMissingError(f"found something else: SHA-256 {digest.hexdigest()}, not {SHA256}")
+        return draft.replace(cached)

@@ -35,16 +35,16 @@ def _learn(steps: int, learning_rate: float, evaluations: int, evaluation_window
     )
 
 
-SMALL = {"vocab_size": 256, "d_model": 64, "n_heads": 2, "d_head": 32, "d_ff": 256}
-LARGE = {"vocab_size": 256, "d_model": 512, "n_heads": 8, "d_head": 64, "d_ff": 2048, "ff_chunk_len": 2048}
+SMALL_LEARNER = {"vocab_size": 256, "d_model": 64, "n_heads": 2, "d_head": 32, "d_ff": 256}
+LARGE_LEARNER = {"vocab_size": 256, "d_model": 512, "n_heads": 8, "d_head": 64, "d_ff": 2048}
 
 EXPERIMENT = Experiment(
     name="learn_enwik8",
     title="Learning enwik8",
     question="After the same steps on the same text, how well does each model predict bytes it has not seen?",
     scales={
-        "smoke": _scale(SMALL, _learn(12, 1e-2, 3, 8), batch=2, length=256, n_layers=2),
-        "cpu": _scale(SMALL, _learn(120, 1e-2, 4, 24), batch=4, length=512, n_layers=2),
-        "gpu": _scale(LARGE, _learn(2000, 1e-3, 10, 128), batch=8, length=4096, n_layers=6),
+        "smoke": _scale(SMALL_LEARNER, _learn(12, 1e-2, 3, 8), batch=2, length=256, n_layers=2),
+        "cpu": _scale(SMALL_LEARNER, _learn(120, 1e-2, 4, 24), batch=4, length=512, n_layers=2),
+        "gpu": _scale(LARGE_LEARNER, _learn(1000, 1e-3, 10, 128), batch=2, length=4096, n_layers=4),
     },
 )

@@ -20,7 +20,7 @@ def describe(device: Device) -> Environment:
     """This machine, its software and the state of the code."""
     processor, accelerator = _processor(), _accelerator() if device == "cuda" else None
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--untracked-files=no", "--", *CODE)
+    changes = _git("status", "--porcelain", "--untracked-files=normal", "--", *CODE)
     return Environment(
         machine=_slug(f"{accelerator[0]}" if accelerator else f"{processor} {cores()} cores"),
         processor=processor,
@@ -54,7 +54,9 @@ def _processor() -> str:
 
 
 def _accelerator() -> tuple[str, int, str] | None:
-    """Name, bytes of memory and driver version of the first NVIDIA GPU, or `None` where there is none."""
+    """Name, bytes of memory and driver version of the first NVIDIA GPU, or `None` where there is none to use."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return None
     import pynvml
 
     try:

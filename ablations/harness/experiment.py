@@ -1,7 +1,8 @@
 """An experiment: a question and a grid. It expands to cells."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, cast, get_args
 
 from pydantic import ValidationError
@@ -13,6 +14,9 @@ from reformer.config import CONTROLS, VARIANTS, AnyAttention, Frozen, ReformerCo
 ATTENTION_AXES = ("chunk_len", "n_buckets", "n_hashes")
 AXES = ("seed", "batch", "n_layers", "length", *ATTENTION_AXES, "variant")
 """Everything that a grid may vary, slowest first. All but the attention's are required."""
+
+LONGEST_VALUES = 1000
+"""Characters of an axis' values; a number of more digits than that is a slip."""
 
 Profile = Literal["smoke", "cpu", "gpu"]
 Point = Mapping[str, Any]
@@ -153,8 +157,23 @@ def parse_axis(text: str) -> tuple[str, tuple[int | str, ...]]:
         UserError: It has another form, or there is no axis of that name.
     """
     name, equals, values = text.partition("=")
-    if not equals or not all(values.split(",")):
+    if not equals or not all(values.split(",")) or len(values) > LONGEST_VALUES:
         raise UserError(f"An axis is given as NAME=VALUE,VALUE and not as {text!r}; for example length=512,1024.")
     if name not in AXES:
         raise UserError(f"There is no axis {name!r}; known are {', '.join(AXES)}.")
-    return name, tuple(int(value) if value.lstrip("-").isdecimal() else value for value in values.split(","))
+    return name, tuple(int(value) if re.fullmatch("-?[0-9]+", value) else value for value in values.split(","))
+
+
+def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
+    """Several axes, each as `parse_axis` reads it.
+
+    Raises:
+        UserError: One is wrong, or given twice.
+    """
+    axes: dict[str, tuple[int | str, ...]] = {}
+    for text in texts:
+        name, values = parse_axis(text)
+        if name in axes:
+            raise UserError(f"Axis {name} is given twice; give all its values at once, as {name}=VALUE,VALUE.")
+        axes[name] = values
+    return axes

@@ -39,6 +39,8 @@ def learn(cell: Cell, workload: Learn, data: Path) -> LearningCurve:
         started = time.perf_counter()
         bits = _train(model, optimiser, _random_windows(split.train, windows, cell), derived_seed(cell.seed, step))
         seconds += time.perf_counter() - started
+        if not math.isfinite(bits):
+            raise FloatingPointError(f"training diverged: the loss of step {step} is {bits}")
         points.append(TrainingPoint(step=step, seconds=seconds, bits_per_byte=bits))
         if step % workload.evaluate_every == 0 or step == workload.steps:
             evaluations.append(_evaluate(model, split, cell, workload, step, seconds))

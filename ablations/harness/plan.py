@@ -8,7 +8,7 @@ from ablations.harness.record import Environment, Record, Status
 from ablations.harness.store import Plan, PlannedExperiment
 
 RETRIED: frozenset[Status] = frozenset({"not_run"})
-FAILED: frozenset[Status] = frozenset({"killed", "timeout", "error"})
+FAILED: frozenset[Status] = frozenset({"oom", "killed", "timeout", "error"})
 
 
 def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Device) -> Plan:
@@ -18,9 +18,9 @@ def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Devic
         UserError: An experiment's grid holds something that cannot exist.
     """
     return Plan(
-        profile=profile,
         experiments=tuple(
             PlannedExperiment(
+                profile=profile,
                 name=experiment.name,
                 title=experiment.title,
                 question=experiment.question,
@@ -42,7 +42,8 @@ def pending(
 ) -> tuple[Cell, ...]:
     """The cells without a final record from this machine with these packages.
 
-    A record that says "not run" is not final. One that says killed, timed out or error is, unless `retry_failed`.
+    A record that says "not run" is not final. One that says out of memory, killed, timed out or error is, unless
+    `retry_failed`: whatever else ran beside the cell may have been the cause.
     """
     again = RETRIED | FAILED if retry_failed else RETRIED
     last = {record.cell_id: record for record in records if _same_setup(record.environment, environment)}

@@ -112,7 +112,7 @@ class Environment(Frozen):
         python: Version.
         packages: Versions of the packages that matter to the figures.
         commit: Revision of this project, or `None` outside a checkout.
-        dirty: Whether files that this project tracks differed from that revision; `None` without one.
+        dirty: Whether the code differed from that revision; `None` without one.
     """
 
     machine: str

@@ -1,5 +1,6 @@
 """One cell, one process, one record, whatever happens."""
 
+import contextlib
 import os
 import select
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from pydantic import ValidationError
+
 from ablations.harness.cell import Cell
 from ablations.harness.environment import PROJECT
 from ablations.harness.record import Environment, Measurement, Record, Status
@@ -22,6 +25,8 @@ WORKER_ENVIRONMENT = {
     # A waiting thread sleeps: where another process takes a core, spinning ones slow a step down by twenty times.
     "OMP_WAIT_POLICY": "PASSIVE",
     "PYTHONHASHSEED": "0",
+    # Asking whether there is a GPU must not start CUDA in the server: a fork of it could not use it any more.
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
 LOG_TAIL = 300
 
@@ -33,9 +38,8 @@ class ServerDiedError(Exception):
 class Runner:
     """Runs cells one after the other, each in a process forked from a warm server. Use as a context."""
 
-    def __init__(self, environment: Environment, *, timeout_seconds: float) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._timeout_seconds = timeout_seconds
         self._server: subprocess.Popen[bytes] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="reformer-suite-")
 
@@ -51,10 +55,10 @@ class Runner:
             self._close(self._server)
         self._folder.cleanup()
 
-    def run(self, cell: Cell, data: Path | None) -> Record:
+    def run(self, cell: Cell, data: Path | None = None, *, timeout_seconds: float) -> Record:
         """Measure one cell. Always returns a record; only an interrupt from the keyboard passes through."""
         started, clock = datetime.now(UTC), time.monotonic()
-        status, reason, measurement = self._attempt(cell, data)
+        status, reason, measurement = self._attempt(cell, data, timeout_seconds)
         return Record(
             cell_id=cell.id,
             cell=cell,
@@ -66,22 +70,24 @@ class Runner:
             seconds=round(time.monotonic() - clock, 3),
         )
 
-    def _attempt(self, cell: Cell, data: Path | None) -> tuple[Status, str | None, Measurement | None]:
+    def _attempt(
+        self, cell: Cell, data: Path | None, timeout_seconds: float
+    ) -> tuple[Status, str | None, Measurement | None]:
         request = Request(
             cell=cell,
             data=str(data) if data else None,
             outcome_path=str(Path(self._folder.name) / f"{cell.id}.json"),
-            log_path=str(Path(self._folder.name) / "log"),
+            log_path=str(Path(self._folder.name) / f"{cell.id}.log"),
         )
         try:
-            exit_code, timed_out = self._serve(request)
+            exit_code, timed_out = self._serve(request, timeout_seconds)
         except ServerDiedError:
             return "killed", "the process that starts the cells was killed, as by the system when memory runs out", None
-        if timed_out:
-            return "timeout", f"not done within {self._timeout_seconds:g} s", None
+        if timed_out and exit_code:
+            return "timeout", f"not done within {timeout_seconds:.4g} s", None
         return _outcome(request, exit_code)
 
-    def _serve(self, request: Request) -> tuple[int, bool]:
+    def _serve(self, request: Request, timeout_seconds: float) -> tuple[int, bool]:
         server = self._warm_server()
         assert server.stdin is not None, "opened as a pipe"
         assert server.stdout is not None, "opened as a pipe"
@@ -91,9 +97,11 @@ class Runner:
         except BrokenPipeError:
             raise self._died(server) from None
         pid = Started.model_validate_json(self._line(server, server.stdout)).pid
-        in_time, _, _ = select.select([server.stdout], [], [], self._timeout_seconds)
+        in_time, _, _ = select.select([server.stdout], [], [], timeout_seconds)
         if not in_time:
-            os.kill(pid, signal.SIGKILL)
+            # Gone already, if it ended in just this moment.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return Ended.model_validate_json(self._line(server, server.stdout)).exit_code, not in_time
 
     def _warm_server(self) -> subprocess.Popen[bytes]:
@@ -132,12 +140,22 @@ class Runner:
 def _outcome(request: Request, exit_code: int) -> tuple[Status, str | None, Measurement | None]:
     path = Path(request.outcome_path)
     if exit_code == 0 and path.exists():
-        outcome = Outcome.model_validate_json(path.read_text())
-        path.unlink()
-        return outcome.status, outcome.reason, outcome.measurement
+        return _read_outcome(path)
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         cause = ", as the system does when memory runs out" if -exit_code == signal.SIGKILL else ""
         return "killed", f"the cell's process was ended by {name}{cause}", None
-    tail = Path(request.log_path).read_text(errors="replace").strip()[-LOG_TAIL:]
+    log = Path(request.log_path)
+    tail = log.read_text(errors="replace").strip()[-LOG_TAIL:] if log.exists() else "it left no word"
     return "error", f"the cell's process ended with exit code {exit_code}: {tail}", None
+
+
+def _read_outcome(path: Path) -> tuple[Status, str | None, Measurement | None]:
+    try:
+        outcome = Outcome.model_validate_json(path.read_text())
+    except ValidationError as error:
+        first = error.errors()[0]
+        return "error", f"the cell's process left no valid outcome: {first['loc']}: {first['msg']}", None
+    finally:
+        path.unlink()
+    return outcome.status, outcome.reason, outcome.measurement

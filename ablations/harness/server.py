@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -54,20 +55,25 @@ def _answer(message: Frozen, answers: BinaryIO) -> None:
 
 
 def _in_a_fresh_process(work: Callable[[], None]) -> int:
+    parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     exit_code = 1
     try:
-        work()
-        exit_code = 0
+        _die_with_parent()
+        if os.getppid() == parent:
+            work()
+            exit_code = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         # Not sys.exit: the copy must not run the server's own endings.
         os._exit(exit_code)
 
 
 def _work(request: Request) -> None:
-    _die_with_parent()
     log = os.open(request.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)

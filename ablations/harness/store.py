@@ -7,9 +7,9 @@ results/<machine>/<experiment>.jsonl  the records
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,10 +18,13 @@ from ablations.harness.errors import UserError
 from ablations.harness.record import SCHEMA, Environment, Record
 from reformer.config import Frozen
 
+Kind = TypeVar("Kind", bound=BaseModel)
+
 
 class PlannedExperiment(Frozen):
-    """What a report needs to know of an experiment: its words, and every cell that it asked for."""
+    """What a report needs to know of an experiment: its words, its size, and every cell that it asked for."""
 
+    profile: str
     name: str
     title: str
     question: str
@@ -29,9 +32,8 @@ class PlannedExperiment(Frozen):
 
 
 class Plan(Frozen):
-    """What the runs in one machine's folder asked for."""
+    """What the runs in one machine's folder asked for: of each experiment, what was asked last."""
 
-    profile: str
     experiments: tuple[PlannedExperiment, ...]
 
 
@@ -77,36 +79,44 @@ def read_records(path: Path) -> tuple[Record, ...]:
     Raises:
         UserError: A line is broken or of a newer schema; names file, line and remedy.
     """
-    lines = path.read_bytes().split(b"\n")
-    records = [_parse(line, path, number) for number, line in enumerate(lines[:-1], start=1)]
-    if lines[-1]:
-        raise _cut_short(path, len(lines))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Mend or remove it.") from None
+    *lines, rest = content.split(b"\n")
+    records = [
+        _parse(line, path, number, last=number == len(lines) and not rest) for number, line in enumerate(lines, start=1)
+    ]
+    if rest:
+        raise _cut_short(path, len(lines) + 1)
     return tuple(records)
 
 
-def _parse(line: bytes, path: Path, number: int) -> Record:
+def _parse(line: bytes, path: Path, number: int, *, last: bool) -> Record:
     try:
         content = json.loads(line)
     except ValueError:
-        raise _cut_short(path, number) from None
+        if last:
+            raise _cut_short(path, number) from None
+        raise _invalid(path, number, "is no JSON") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(version, int) or version > SCHEMA:
+    if isinstance(version, int) and version > SCHEMA:
         raise UserError(
-            f"{path}, line {number} has schema_version {version!r}; this version of the suite reads up to {SCHEMA}. "
+            f"{path}, line {number} has schema_version {version}; this version of the suite reads up to {SCHEMA}. "
             "Update the suite, or choose another --results folder."
         )
     try:
         return Record.model_validate(_upgraded(content))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{path}, line {number} is not a record: {field}: {first['msg']}. Remove the line, or choose another "
-            "--results folder."
-        ) from None
+        raise _invalid(path, number, f"is not a record: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _upgraded(content: Mapping[str, Any]) -> Mapping[str, Any]:
+def _invalid(path: Path, number: int, fault: str) -> UserError:
+    return UserError(f"{path}, line {number} {fault}. Remove that line, or choose another --results folder.")
+
+
+def _upgraded(content: Any) -> Any:  # noqa: ANN401  (whatever the line holds; validation comes after)
     """Content of an older schema in today's form. There is only one schema so far."""
     return content
 
@@ -119,43 +129,68 @@ def _cut_short(path: Path, number: int) -> UserError:
 
 
 def repair(path: Path) -> bool:
-    """Move a broken last line into a file beside this one; whether there was one. Earlier lines are not touched."""
+    """Mend the end of a file after a crash in the middle of a write; whether there was anything to mend.
+
+    A last record that lacks only its line end gets it. A last line that is no JSON is moved into a file beside this
+    one. Earlier lines are not touched.
+    """
     content = path.read_bytes()
-    whole_lines, last = _split_last_line(content)
-    try:
-        json.loads(last or b"{}")
-    except ValueError:
-        pass
-    else:
-        if content.endswith(b"\n") or not content:
-            return False
-    with path.with_name(path.name + ".broken").open("ab") as aside:
-        aside.write(last + b"\n")
+    *_, last = content.removesuffix(b"\n").split(b"\n")
+    if not content or (_is_json(last) and content.endswith(b"\n")):
+        return False
     with path.open("r+b") as file:
-        file.truncate(len(whole_lines))
+        if _is_json(last):
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
+        else:
+            _set_aside(last, path)
+            file.truncate(content.removesuffix(b"\n").rfind(b"\n") + 1)
     return True
 
 
-def _split_last_line(content: bytes) -> tuple[bytes, bytes]:
-    start = content.rstrip(b"\n").rfind(b"\n") + 1
-    return content[:start], content[start:].rstrip(b"\n")
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _set_aside(line: bytes, path: Path) -> None:
+    with path.with_name(path.name + ".broken").open("ab") as aside:
+        aside.write(line + b"\n")
+        aside.flush()
+        os.fsync(aside.fileno())
 
 
 def record_plan(plan: Plan, environment: Environment, folder: Path) -> None:
     """Note what is asked for and where; experiments that only earlier runs asked for stay in the plan."""
     path = folder / "plan.json"
-    earlier = Plan.model_validate_json(path.read_text()).experiments if path.exists() else ()
+    earlier = _read_json(path, Plan).experiments if path.exists() else ()
     replaced = {experiment.name: experiment for experiment in plan.experiments}
     kept = tuple(replaced.pop(experiment.name, experiment) for experiment in earlier)
-    _write_json(plan.model_copy(update={"experiments": (*kept, *replaced.values())}), path)
+    _write_json(Plan(experiments=(*kept, *replaced.values())), path)
     _write_json(environment, folder / "machine.json")
 
 
 def _write_json(value: BaseModel, path: Path) -> None:
     """Replace a small JSON file as a whole: a reader sees the old content or the new, never half."""
     draft = path.with_name(path.name + ".new")
-    draft.write_text(value.model_dump_json(indent=1) + "\n")
-    draft.replace(path)
+    try:
+        draft.write_text(value.model_dump_json(indent=1) + "\n")
+        draft.replace(path)
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}. Free the disk or choose another --results.") from None
+
+
+def _read_json(path: Path, kind: type[Kind]) -> Kind:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        raise UserError(
+            f"{path} is missing, broken, or of another version of the suite. Remove it if it is there, and run again "
+            "without --render-only: it is written anew, and no record is lost."
+        ) from None
 
 
 def load(folder: Path) -> tuple[Record, ...]:
@@ -169,13 +204,17 @@ def newest(records: Sequence[Record]) -> tuple[Record, ...]:
 
 
 def load_results(results: Path) -> tuple[MachineResults, ...]:
-    """Every machine's folder under `results`, in name order."""
+    """Every machine's folder under `results` that holds records, in name order.
+
+    Raises:
+        UserError: Some file of one of them cannot be read.
+    """
     return tuple(
         MachineResults(
-            environment=Environment.model_validate_json((folder / "machine.json").read_text()),
-            plan=Plan.model_validate_json((folder / "plan.json").read_text()),
+            environment=_read_json(folder / "machine.json", Environment),
+            plan=_read_json(folder / "plan.json", Plan),
             records=newest(load(folder)),
         )
         for folder in sorted(results.iterdir())
-        if (folder / "machine.json").exists() and (folder / "plan.json").exists()
+        if any(folder.glob("*.jsonl"))
     )

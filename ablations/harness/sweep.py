@@ -20,7 +20,7 @@ from ablations.harness.store import append
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder, making it if need be, so that two runs cannot measure into it, or beside each other, at once.
+    """Hold the folder, making it if need be, so that two runs cannot measure into it at once.
 
     Raises:
         UserError: It cannot be written, or another run holds it.
@@ -41,16 +41,27 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 def sweep(
-    cells: Sequence[Cell], environment: Environment, folder: Path, *, timeout_seconds: float, console: Console
+    cells: Sequence[Cell], environment: Environment, folder: Path, *, timeout_seconds: float | None, console: Console
 ) -> None:
-    """Measure the cells and append a record for each, as soon as it is there."""
-    with _progress(console) as progress, Runner(environment, timeout_seconds=timeout_seconds) as runner:
-        data, missing = _locate_data(cells, progress)
+    """Measure the cells and append a record for each, as soon as it is there.
+
+    Args:
+        cells: In order.
+        environment: Of this machine.
+        folder: Of its records.
+        timeout_seconds: After which a cell is given up; `None` allows each a minute and ten times its estimate.
+        console: For progress, or for a line per cell where it is no terminal.
+    """
+    with _progress(console) as progress, Runner(environment) as runner:
+        data = _Data(progress)
         task = progress.add_task("", total=sum(estimate(cell).seconds for cell in cells), of=f"0/{len(cells)}")
         for number, cell in enumerate(cells, start=1):
             progress.update(task, description=cell.description, of=f"{number}/{len(cells)}")
-            learns = isinstance(cell.workload, Learn)
-            record = _not_run(cell, missing, environment) if learns and missing else runner.run(cell, data)
+            allowed = timeout_seconds or 60 + 10 * estimate(cell).seconds
+            try:
+                record = runner.run(cell, data.path_for(cell), timeout_seconds=allowed)
+            except enwik8.DataMissingError as missing:
+                record = _not_run(cell, str(missing), environment)
             append(record, folder)
             progress.advance(task, estimate(cell).seconds)
             if record.status != "ok" or not console.is_terminal:
@@ -77,20 +88,33 @@ def _line(number: int, total: int, record: Record) -> str:
     return f"[{number}/{total}] {record.status} {record.seconds:.1f} s {record.cell.description}{reason}"
 
 
-def _locate_data(cells: Sequence[Cell], progress: Progress) -> tuple[Path | None, str | None]:
-    """Path of the data that learning cells read, or the reason why they cannot run; neither if there are none."""
-    if not any(isinstance(cell.workload, Learn) for cell in cells):
-        return None, None
-    task = progress.add_task("looking for enwik8", total=1.0, of="")
-    try:
-        return enwik8.locate(lambda doing, done: progress.update(task, description=doing, completed=done)), None
-    except enwik8.DataMissingError as missing:
-        return None, str(missing)
-    finally:
-        progress.remove_task(task)
+class _Data:
+    """The data that learning cells read, looked for when the first of them comes up and only then."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._found: Path | enwik8.DataMissingError | None = None
+
+    def path_for(self, cell: Cell) -> Path | None:
+        """Where the cell's data is, or `None` for a cell that reads none."""
+        if not isinstance(cell.workload, Learn):
+            return None
+        self._found = self._found or self._locate()
+        if isinstance(self._found, enwik8.DataMissingError):
+            raise self._found
+        return self._found
+
+    def _locate(self) -> Path | enwik8.DataMissingError:
+        task = self._progress.add_task("looking for enwik8", total=1.0, of="")
+        try:
+            return enwik8.locate(lambda doing, done: self._progress.update(task, description=doing, completed=done))
+        except enwik8.DataMissingError as missing:
+            return missing
+        finally:
+            self._progress.remove_task(task)
 
 
-def _not_run(cell: Cell, reason: str | None, environment: Environment) -> Record:
+def _not_run(cell: Cell, reason: str, environment: Environment) -> Record:
     return Record(
         cell_id=cell.id,
         cell=cell,

@@ -1,5 +1,6 @@
 """Cell in, measurement out: what happens inside the process of one cell. The only way from the harness to torch."""
 
+import math
 import re
 import resource
 import sys
@@ -58,12 +59,25 @@ def limit_memory() -> None:
     """Let allocations beyond what is free now fail in this process, before the system kills some other one."""
     if sys.platform != "linux":
         return
-    free = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     used = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert free, "no MemAvailable in /proc/meminfo"
     assert used, "no VmData in /proc/self/status"
-    limit = int(int(free[1]) * 1024 * MEMORY_SHARE) + int(used[1]) * 1024
+    limit = int(min(_free_in_machine(), _free_in_container()) * MEMORY_SHARE) + int(used[1]) * 1024
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _free_in_machine() -> float:
+    free = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    assert free, "no MemAvailable in /proc/meminfo"
+    return int(free[1]) * 1024
+
+
+def _free_in_container() -> float:
+    """What the control group that a container sees as its root leaves, or infinity where nothing limits it."""
+    root = Path("/sys/fs/cgroup")
+    if not (root / "memory.max").exists():
+        return math.inf
+    most = (root / "memory.max").read_text().strip()
+    return math.inf if most == "max" else int(most) - int((root / "memory.current").read_text())
 
 
 def measure(request: Request) -> Measurement:

@@ -105,7 +105,7 @@ def _facts(results: MachineResults, experiments: Sequence[ExperimentResults]) ->
             ", ".join(f"{name} {version}" for name, version in sorted(here.packages.items())) or "not recorded",
         ),
         ("Commit", _commits(results.records)),
-        ("Profile", results.plan.profile),
+        ("Profile", ", ".join(dict.fromkeys(experiment.profile for experiment in results.plan.experiments))),
         ("Cells", f"{sum(len(one.attempts) for one in experiments):,} planned: {_counts(*experiments) or 'none'}"),
     )
 

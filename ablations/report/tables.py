@@ -54,6 +54,7 @@ def _time_table(kind: KindResults, mode: str) -> Table:
     clock = " and ".join("CUDA events" if events else "wall clock" for events in sorted(by_event)) or "none used"
     notes = (
         "Median of the processes' medians; 95 % interval by hierarchical bootstrap (processes, then steps within). "
+        "One process tells nothing of the spread between processes, and two tell little. "
         f"n: steps sampled, and the processes that ran them. Clock: {clock}."
     )
     return results_table(

@@ -8,12 +8,15 @@ section 2, "Causal masking"): such a position returns its own value, to the roun
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from reformer.functional.sorting import invert, sort_by_bucket, take_rows, to_chunks, with_neighbours
 
 NOTHING_SEEN = -1e30
 """Log-sum-exp of a row that sees only itself: far below any real one, yet finite, so that rounds can be compared."""
+
+FUSED_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
 
 KEY_EPSILON = 1e-6
 """Added to the mean square of a key before the root, as in the authors' released code."""
@@ -122,15 +125,22 @@ def fused_attention(
 
     Raises:
         ValueError: `exclude_self` without `causal`, which the fused kernel cannot express without an L x L mask.
+        RuntimeError: PyTorch has no fused kernel for these tensors.
     """
     if not exclude_self:
-        return F.scaled_dot_product_attention(query_BHLK, key_BHLK, value_BHLK, is_causal=causal, scale=1.0)
+        return _fused(query_BHLK, key_BHLK, value_BHLK, causal=causal)
     if not causal:
         raise ValueError("fused_attention with exclude_self=True needs causal=True; use dense_attention")
-    later = F.scaled_dot_product_attention(
-        query_BHLK[:, :, 1:], key_BHLK[:, :, :-1], value_BHLK[:, :, :-1], is_causal=True, scale=1.0
-    )
+    if query_BHLK.shape[2] == 1:
+        return value_BHLK
+    later = _fused(query_BHLK[:, :, 1:], key_BHLK[:, :, :-1], value_BHLK[:, :, :-1], causal=True)
     return torch.cat([value_BHLK[:, :, :1], later], dim=2)
+
+
+def _fused(query_BHLK: Tensor, key_BHLK: Tensor, value_BHLK: Tensor, *, causal: bool) -> Tensor:
+    # Without this PyTorch would fall back on its unfused kernel, and hold L x L scores, without a word.
+    with sdpa_kernel(FUSED_KERNELS):
+        return F.scaled_dot_product_attention(query_BHLK, key_BHLK, value_BHLK, is_causal=causal, scale=1.0)
 
 
 def local_attention(
@@ -150,6 +160,7 @@ def local_attention(
         out_BHLK.
     """
     batch, heads, length, _ = query_BHLK.shape
+    chunk_len = min(chunk_len, length)
     in_order = torch.arange(length, device=query_BHLK.device).expand(batch, heads, 1, length)
     position_BHCW = to_chunks(in_order, chunk_len=chunk_len)
     window_BHCM = with_neighbours(position_BHCW, n_before=n_chunks_before, n_after=n_chunks_after, wrap=False)
@@ -191,6 +202,8 @@ def lsh_attention(
         out_BHLK.
     """
     n_rounds, length = bucket_BHRL.shape[2:]
+    # One chunk that is short anyway need not be filled up.
+    chunk_len = min(chunk_len, length)
     position_BHRS = sort_by_bucket(bucket_BHRL)
     position_BHCW = to_chunks(position_BHRS, chunk_len=chunk_len)
     window_BHCM = with_neighbours(position_BHCW, n_before=n_chunks_before, n_after=n_chunks_after, wrap=True)
@@ -224,10 +237,13 @@ def _attend_in_chunks(
     seen = visible(query_position, key_position, length=length, causal=causal, exclude_self=exclude_self)
     query_BHCWK, key_BHCMK = take_rows(query_BHLK, position_BHCW), take_rows(key_BHLK, window_BHCM)
     score_BHCWM, alone_BHCW1 = masked_scores(query_BHCWK, key_BHCMK, seen, query_position == key_position)
-    lse_BHCW = torch.where(alone_BHCW1, NOTHING_SEEN, score_BHCWM.logsumexp(dim=-1, keepdim=True)).squeeze(-1)
+    # Float16 could not hold NOTHING_SEEN.
+    lse_BHCW1 = score_BHCWM.logsumexp(dim=-1, keepdim=True).to(torch.promote_types(score_BHCWM.dtype, torch.float32))
+    lse_BHCW = torch.where(alone_BHCW1, NOTHING_SEEN, lse_BHCW1).squeeze(-1)
     return score_BHCWM.softmax(dim=-1) @ take_rows(value_BHLK, window_BHCM), lse_BHCW
 
 
 def combine_rounds(out_BHRLK: Tensor, lse_BHRL: Tensor) -> Tensor:
     """Average over hash rounds, each weighted by the mass it saw: softmax of the log-sum-exps (paper, equation 7)."""
-    return (out_BHRLK * lse_BHRL.softmax(dim=2)[..., None]).sum(dim=2)
+    weight_BHRL = lse_BHRL.softmax(dim=2).to(out_BHRLK.dtype)
+    return (out_BHRLK * weight_BHRL[..., None]).sum(dim=2)

@@ -10,7 +10,7 @@ import pytest
 
 from ablations.harness.cell import Cell, PeakMemory, TimeStep
 from ablations.harness.errors import UserError
-from ablations.harness.experiment import AXES, Experiment, Grid, Profile, Scale, parse_axis, parse_profile
+from ablations.harness.experiment import AXES, Experiment, Grid, Profile, Scale, parse_axes, parse_axis, parse_profile
 from ablations.harness.plan import in_order, make_plan, pending
 from ablations.suite import EXPERIMENTS, chosen
 from reformer.config import LSHAttention
@@ -60,7 +60,7 @@ def test_an_axis_that_a_variant_does_not_have_multiplies_no_cells() -> None:
     assert len(reformer) == 2 * len(dense)
 
 
-def test_seeds_are_outermost_and_variants_interleaved() -> None:
+def test_seeds_are_outermost_and_variants_innermost() -> None:
     cells = in_order(make_plan((TRIAL,), "cpu", "cpu"))
     assert all(one.seed <= other.seed for one, other in pairwise(cells))
     first = [one.config.variant for one in cells[:4]]
@@ -113,11 +113,21 @@ def test_an_axis_can_be_replaced() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("width=3", "no axis 'width'; known are seed"), ("length", "NAME=VALUE"), ("length=1,,2", "NAME=VALUE")],
+    [
+        ("width=3", "no axis 'width'; known are seed"),
+        ("length", "NAME=VALUE"),
+        ("length=1,,2", "NAME=VALUE"),
+        ("length=" + 5000 * "9", "NAME=VALUE"),
+    ],
 )
 def test_a_wrong_axis_is_refused_by_name(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_axis(text)
+
+
+def test_an_axis_given_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="length is given twice"):
+        parse_axes(["length=1", "seed=2", "length=3"])
 
 
 def test_unknown_profiles_and_experiments_are_refused_by_name() -> None:
@@ -140,7 +150,7 @@ def test_a_second_run_measures_only_what_is_missing() -> None:
         for one, status in zip(cells, statuses, strict=False)
     ]
     assert pending(cells, records, environment, retry_failed=False) == (cells[3], cells[5])
-    assert pending(cells, records, environment, retry_failed=True) == (cells[2], cells[3], cells[4], cells[5])
+    assert pending(cells, records, environment, retry_failed=True) == cells[1:]
 
 
 def test_records_of_other_packages_do_not_count_as_done() -> None:

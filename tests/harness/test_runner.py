@@ -13,14 +13,15 @@ import pytest
 
 from ablations.harness.cell import PeakMemory, TimeStep
 from ablations.harness.record import LearningCurve, PeakBytes, StepTimes
-from ablations.harness.runner import Runner
+from ablations.harness.request import Request
+from ablations.harness.runner import Runner, _outcome, _read_outcome
 from tests.harness.cells import cell, config, here, learning_cell
 
 
 @pytest.fixture(scope="module")
 def runner() -> Iterator[Runner]:
-    with Runner(here(), timeout_seconds=60) as one:
-        one.run(cell(), None)
+    with Runner(here()) as one:
+        one.run(cell(), timeout_seconds=60)
         yield one
 
 
@@ -30,12 +31,12 @@ def server_of(runner: Runner) -> psutil.Process:
 
 
 def test_a_time_cell_becomes_a_record_of_samples(runner: Runner) -> None:
-    one = cell("reformer", length=40)
-    record = runner.run(one, None)
+    one = cell("reformer", length=40, workload=TimeStep(mode="forward", min_samples=7, seconds=0.001))
+    record = runner.run(one, timeout_seconds=60)
     assert record.status == "ok"
     assert record.cell == one
     assert isinstance(record.measurement, StepTimes)
-    assert len(record.measurement.wall_seconds) == len(record.measurement.cpu_seconds) >= 5
+    assert len(record.measurement.wall_seconds) == len(record.measurement.cpu_seconds) == 7
     assert record.measurement.tokens_per_step == 40
     assert record.measurement.device_seconds is None
     assert record.seconds > sum(record.measurement.wall_seconds)
@@ -43,7 +44,7 @@ def test_a_time_cell_becomes_a_record_of_samples(runner: Runner) -> None:
 
 def test_a_memory_cell_is_exact_and_the_same_in_every_process(runner: Runner) -> None:
     one = cell("reformer", length=200, workload=PeakMemory(mode="forward_backward"))
-    first, second = (runner.run(one, None).measurement for _ in range(2))
+    first, second = (runner.run(one, timeout_seconds=60).measurement for _ in range(2))
     assert isinstance(first, PeakBytes)
     assert isinstance(second, PeakBytes)
     assert first.peak_bytes == second.peak_bytes > 0
@@ -55,26 +56,26 @@ def test_a_memory_cell_is_exact_and_the_same_in_every_process(runner: Runner) ->
 
 def test_a_cell_s_process_is_gone_once_its_record_is_there(runner: Runner) -> None:
     for _ in range(2):
-        assert runner.run(cell(workload=PeakMemory(mode="forward")), None).status == "ok"
+        assert runner.run(cell(workload=PeakMemory(mode="forward")), timeout_seconds=60).status == "ok"
         assert server_of(runner).children() == []
 
 
 def test_more_memory_than_the_machine_has_becomes_an_oom_record_and_the_next_cell_runs(runner: Runner) -> None:
     length = 400_000
     large = cell(length=length, workload=PeakMemory(mode="forward"), config=config(length=length))
-    record = runner.run(large, None)
+    record = runner.run(large, timeout_seconds=60)
     assert record.status == "oom"
     assert record.reason
     assert "can't allocate memory" in record.reason
-    assert runner.run(cell(), None).status == "ok"
+    assert runner.run(cell(), timeout_seconds=60).status == "ok"
 
 
 def test_a_cell_that_takes_too_long_becomes_a_timeout_record() -> None:
     slow = cell(
         workload=TimeStep(mode="forward", seconds=50.0, min_samples=10**6), length=2048, config=config(length=2048)
     )
-    with Runner(here(), timeout_seconds=1.5) as runner:
-        record = runner.run(slow, None)
+    with Runner(here()) as runner:
+        record = runner.run(slow, timeout_seconds=1.5)
         assert record.status == "timeout"
         assert record.reason == "not done within 1.5 s"
         assert server_of(runner).children() == []
@@ -96,17 +97,17 @@ LONG = TimeStep(mode="forward", seconds=20.0)
 
 def test_a_killed_cell_becomes_a_record_and_the_next_cell_runs(runner: Runner) -> None:
     killer = kill_children_soon(of=server_of(runner))
-    record = runner.run(cell(length=1024, workload=LONG), None)
+    record = runner.run(cell(length=1024, workload=LONG), timeout_seconds=60)
     killer.join()
     assert record.status == "killed"
     assert record.reason
     assert "SIGKILL" in record.reason
-    assert runner.run(cell(), None).status == "ok"
+    assert runner.run(cell(), timeout_seconds=60).status == "ok"
 
 
 def test_a_killed_server_takes_its_cell_along_and_is_replaced() -> None:
-    with Runner(here(), timeout_seconds=60) as runner:
-        runner.run(cell(), None)
+    with Runner(here()) as runner:
+        runner.run(cell(), timeout_seconds=60)
         server = server_of(runner)
         found: list[psutil.Process] = []
 
@@ -117,16 +118,16 @@ def test_a_killed_server_takes_its_cell_along_and_is_replaced() -> None:
 
         killer = threading.Thread(target=kill)
         killer.start()
-        record = runner.run(cell(length=1024, workload=LONG), None)
+        record = runner.run(cell(length=1024, workload=LONG), timeout_seconds=60)
         killer.join()
         assert record.status == "killed"
-        assert runner.run(cell(), None).status == "ok"
+        assert runner.run(cell(), timeout_seconds=60).status == "ok"
         assert [child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in found] == [False]
 
 
 def test_a_mistake_in_the_code_becomes_an_error_record_that_names_it(runner: Runner) -> None:
     # A learning cell whose data is not what it should be.
-    record = runner.run(learning_cell("dense"), Path("/dev/null"))
+    record = runner.run(learning_cell("dense"), Path("/dev/null"), timeout_seconds=60)
     assert record.status == "error"
     assert record.reason
     assert ".py, line" in record.reason
@@ -134,13 +135,13 @@ def test_a_mistake_in_the_code_becomes_an_error_record_that_names_it(runner: Run
 
 def test_the_runner_waits_without_computing(runner: Runner) -> None:
     before = time.process_time()
-    runner.run(cell(length=1024, workload=TimeStep(mode="forward", seconds=1.0)), None)
+    runner.run(cell(length=1024, workload=TimeStep(mode="forward", seconds=1.0)), timeout_seconds=60)
     assert time.process_time() - before < 0.05
 
 
 def test_leaving_the_runner_ends_its_processes() -> None:
-    with Runner(here(), timeout_seconds=60) as runner:
-        runner.run(cell(), None)
+    with Runner(here()) as runner:
+        runner.run(cell(), timeout_seconds=60)
         server = server_of(runner)
     assert not server.is_running()
 
@@ -157,7 +158,7 @@ def text(tmp_path: Path) -> Path:
 def test_all_variants_of_a_seed_learn_from_the_same_weights_and_windows(runner: Runner, text: Path) -> None:
     curves = {}
     for variant in ("dense", "reversible_only"):
-        measurement = runner.run(learning_cell(variant, steps=5), text).measurement
+        measurement = runner.run(learning_cell(variant, steps=5), text, timeout_seconds=60).measurement
         assert isinstance(measurement, LearningCurve)
         curves[variant] = measurement
     dense, reversible = curves["dense"], curves["reversible_only"]
@@ -170,7 +171,7 @@ def test_all_variants_of_a_seed_learn_from_the_same_weights_and_windows(runner: 
 
 
 def test_a_learning_run_repeats_itself(runner: Runner, text: Path) -> None:
-    runs = [runner.run(learning_cell("reformer", seed=3), text).measurement for _ in range(2)]
+    runs = [runner.run(learning_cell("reformer", seed=3), text, timeout_seconds=60).measurement for _ in range(2)]
     losses = [[point.bits_per_byte for point in run.points] for run in runs if isinstance(run, LearningCurve)]
     assert losses[0] == losses[1]
 
@@ -183,3 +184,32 @@ def test_the_server_prints_nothing_between_its_answers() -> None:
         check=True,
     )
     assert done.stdout == b""
+
+
+def test_training_that_diverges_becomes_an_error_record(runner: Runner, text: Path) -> None:
+    one = learning_cell("dense", steps=30)
+    wild = one.model_copy(update={"workload": one.workload.model_copy(update={"learning_rate": 1e30})})
+    record = runner.run(wild, text, timeout_seconds=60)
+    assert record.status == "error"
+    assert record.reason
+    assert "training diverged: the loss of step" in record.reason
+
+
+def test_an_outcome_that_cannot_be_read_becomes_an_error_record(tmp_path: Path) -> None:
+    path = tmp_path / "outcome.json"
+    path.write_text('{"status": "ok", "reason": null, "measurement": {"kind": "time"}}')
+    status, reason, measurement = _read_outcome(path)
+    assert status == "error"
+    assert reason
+    assert "left no valid outcome" in reason
+    assert measurement is None
+
+
+def test_a_cell_s_process_that_fails_outside_the_measurement_leaves_its_traceback(runner: Runner) -> None:
+    one = cell()
+    request = Request(cell=one, data=None, outcome_path="/nowhere/outcome.json", log_path=f"{runner._folder.name}/log")
+    exit_code, _ = runner._serve(request, 60)
+    status, reason, _ = _outcome(request, exit_code)
+    assert status == "error"
+    assert reason
+    assert "/nowhere/outcome.json" in reason

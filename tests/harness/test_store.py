@@ -14,9 +14,11 @@ from tests.harness.cells import cell, here, record
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
+    folder = tmp_path / "a-machine"
+    folder.mkdir()
     for seed in range(3):
-        store.append(record(cell(seed=seed), here()), tmp_path)
-    return tmp_path / "trial.jsonl"
+        store.append(record(cell(seed=seed), here()), folder)
+    return folder / "trial.jsonl"
 
 
 def test_records_come_back_as_they_were(written: Path) -> None:
@@ -47,25 +49,41 @@ def test_repair_sets_the_broken_line_aside_and_keeps_the_rest(written: Path) -> 
     assert written.read_bytes() == whole
 
 
-def test_a_whole_last_line_without_its_end_is_broken_too(written: Path) -> None:
-    written.write_bytes(written.read_bytes()[:-1])
-    with pytest.raises(UserError, match="line 3 is not whole"):
+def test_a_whole_last_record_without_its_line_end_is_kept(written: Path) -> None:
+    whole = written.read_bytes()
+    written.write_bytes(whole[:-1])
+    with pytest.raises(UserError, match=r"line 3 is not whole.*--repair"):
         store.read_records(written)
     assert store.repair(written)
-    assert len(store.read_records(written)) == 2
+    assert written.read_bytes() == whole
+    assert not (written.parent / "trial.jsonl.broken").exists()
+
+
+@pytest.mark.parametrize("garbage", [b"\n", b"{half\n", b"{half", b"\x00\x00"])
+def test_repair_mends_whatever_a_crash_left_at_the_end(written: Path, garbage: bytes) -> None:
+    whole = written.read_bytes()
+    written.write_bytes(whole + garbage)
+    with pytest.raises(UserError, match=r"line 4 is not whole.*--repair"):
+        store.read_records(written)
+    assert store.repair(written)
+    assert written.read_bytes() == whole
+    assert not store.repair(written)
 
 
 def test_repair_leaves_a_whole_file_alone(written: Path) -> None:
     before = written.read_bytes()
     assert not store.repair(written)
     assert written.read_bytes() == before
+    written.write_bytes(b"")
+    assert not store.repair(written)
+    assert store.read_records(written) == ()
 
 
-def test_a_broken_line_in_the_middle_is_not_repaired(written: Path) -> None:
+def test_a_broken_line_in_the_middle_is_named_with_its_own_remedy(written: Path) -> None:
     lines = written.read_bytes().splitlines(keepends=True)
     written.write_bytes(lines[0] + b"{half\n" + lines[2])
     assert not store.repair(written)
-    with pytest.raises(UserError, match="line 2"):
+    with pytest.raises(UserError, match=r"line 2 is no JSON. Remove that line"):
         store.read_records(written)
 
 
@@ -106,14 +124,29 @@ def test_records_of_schema_1_still_load() -> None:
 def test_a_plan_keeps_what_only_earlier_runs_asked_for(tmp_path: Path) -> None:
     def plan(*names: str, seed: int) -> Plan:
         experiments = (
-            PlannedExperiment(name=name, title=name, question="?", cells=(cell(seed=seed),)) for name in names
+            PlannedExperiment(profile="cpu", name=name, title=name, question="?", cells=(cell(seed=seed),))
+            for name in names
         )
-        return Plan(profile="cpu", experiments=tuple(experiments))
+        return Plan(experiments=tuple(experiments))
 
     store.record_plan(plan("a", "b", seed=0), here(), tmp_path)
     store.record_plan(plan("b", "c", seed=1), here(), tmp_path)
     kept = Plan.model_validate_json((tmp_path / "plan.json").read_text())
     assert [(one.name, one.cells[0].seed) for one in kept.experiments] == [("a", 0), ("b", 1), ("c", 1)]
+
+
+@pytest.mark.parametrize("name", ["plan.json", "machine.json"])
+@pytest.mark.parametrize("content", [None, "{half", '{"unknown": 1}'])
+def test_a_broken_plan_or_machine_file_is_named_with_its_remedy(name: str, content: str | None, written: Path) -> None:
+    experiment = PlannedExperiment(profile="cpu", name="trial", title="t", question="?", cells=())
+    store.record_plan(Plan(experiments=(experiment,)), here(), written.parent)
+    assert len(store.load_results(written.parent.parent)) == 1
+    if content is None:
+        (written.parent / name).unlink()
+    else:
+        (written.parent / name).write_text(content)
+    with pytest.raises(UserError, match=rf"{name} is missing, broken.*no record is lost"):
+        store.load_results(written.parent.parent)
 
 
 def test_a_record_has_a_measurement_or_a_reason() -> None:

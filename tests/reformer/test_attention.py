@@ -80,15 +80,16 @@ def test_lsh_attention_equals_brute_force_over_explicit_masks(
     assert_same_values_and_gradients(ours, plain, (query, value), weight)
 
 
+@pytest.mark.parametrize("chunk_len", [23, 10**9])
 @pytest.mark.parametrize("causal", [True, False])
-def test_lsh_attention_with_one_chunk_and_one_round_is_dense_shared_qk_attention(causal: bool) -> None:
+def test_lsh_attention_with_one_chunk_and_one_round_is_dense_shared_qk_attention(causal: bool, chunk_len: int) -> None:
     query, value, weight = inputs(length=23)
     bucket = torch.randint(4, (BATCH, HEADS, 1, 23), generator=torch.Generator().manual_seed(1))
 
     def ours(query: Tensor, value: Tensor) -> Tensor:
         key = unit_keys(query)
         return lsh_attention(
-            query, key, value, bucket, causal=causal, chunk_len=23, n_chunks_before=1, n_chunks_after=0
+            query, key, value, bucket, causal=causal, chunk_len=chunk_len, n_chunks_before=1, n_chunks_after=0
         )
 
     def plain(query: Tensor, value: Tensor) -> Tensor:
@@ -169,6 +170,16 @@ def test_a_position_that_sees_only_itself_returns_its_value_in_float32() -> None
     out = lsh_attention(query, unit_keys(query), value, bucket, causal=True, **sizes)
     # Five fifths of it: float32 rounds the sum of the rounds' weights by less than 3e-7.
     torch.testing.assert_close(out[:, :, 0], value[:, :, 0], rtol=3e-7, atol=0)
+
+
+def test_a_position_that_sees_only_itself_returns_its_value_in_float16_too() -> None:
+    query, value, _ = (x.half() for x in inputs(length=17))
+    bucket = torch.randint(4, (BATCH, HEADS, 2, 17), generator=torch.Generator().manual_seed(3))
+    sizes: dict[str, Any] = {"chunk_len": 4, "n_chunks_before": 1, "n_chunks_after": 0}
+    out = lsh_attention(query, unit_keys(query), value, bucket, causal=True, **sizes)
+    assert out.dtype == torch.float16
+    assert torch.equal(out[:, :, 0], value[:, :, 0])
+    assert out.isfinite().all()
 
 
 def test_a_round_that_sees_nothing_is_outweighed_by_any_other() -> None:

@@ -82,6 +82,11 @@ def test_an_odd_bucket_count_is_refused_with_its_neighbours() -> None:
         LSHAttention(n_buckets=33)
 
 
+def test_more_buckets_than_can_be_numbered_are_refused() -> None:
+    with pytest.raises(ValidationError, match="more than the 2147483647 buckets"):
+        LSHAttention(n_buckets=(65536, 65536))
+
+
 def test_an_axis_needs_one_width() -> None:
     with pytest.raises(ValidationError, match="one entry per axis"):
         AxialPositions(shape=(8, 8), dims=(12,))

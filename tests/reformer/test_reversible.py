@@ -1,12 +1,15 @@
 """The reversible stack on its own, for branches that have nothing to do with attention."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import Parameter
 
+from reformer.residual import Block
 from reformer.reversible import Half, reversible_sequence
 from tests.reformer.models import gradients, model, tokens
 
@@ -15,6 +18,7 @@ EXACT = 1e-12
 
 
 class Mixer(nn.Module):
+    shift: Parameter
     """A branch of two linear maps; `cut` says into how many pieces the sequence may be cut."""
 
     def __init__(self, seed: int, cut: int = 1) -> None:
@@ -90,16 +94,20 @@ def test_each_half_is_recomputed_once() -> None:
 
 
 def test_nothing_but_the_last_streams_is_kept() -> None:
-    kept: list[Tensor] = []
-    _, pairs = layers()
-
-    def keep(x: Tensor) -> Tensor:
-        kept.append(x)
-        return x
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        reversible_sequence(pairs, *streams())
-    assert kept == []
+    alive = []
+    for run in (reversible_sequence, plainly):
+        mixers, pairs = layers()
+        seen: list[StorageWeakRef] = []
+        for mixer in mixers:
+            mixer.register_forward_pre_hook(
+                lambda _module, x, seen=seen: seen.append(StorageWeakRef(x[0].untyped_storage()))
+            )
+        outputs = run(pairs, *streams())
+        alive.append([not one.expired() for one in seen])
+        del outputs
+    # Every half's input: the first is the caller's leaf, the last is a result. Plain autograd keeps them all.
+    assert alive[0] == [True] + [False] * (2 * DEPTH - 2) + [True]
+    assert alive[1] == [True] * (2 * DEPTH)
 
 
 def test_gradients_arrive_layer_by_layer_last_layer_first() -> None:
@@ -171,14 +179,64 @@ def test_changing_the_output_in_place_is_refused() -> None:
         loss.backward()
 
 
+def test_a_parameter_changed_before_the_backward_pass_is_refused() -> None:
+    mixers, pairs = layers()
+    loss = reversible_sequence(pairs, *streams())[0].sum()
+    with torch.no_grad():
+        mixers[4].second.mul_(2)
+    with pytest.raises(RuntimeError, match="parameter of a reversible layer was changed in place"):
+        loss.backward()
+
+
+def test_gradients_that_share_memory_are_not_added_in_place() -> None:
+    class Shift(Mixer):
+        def forward(self, x: Tensor) -> Tensor:
+            # The gradient of the shift is the incoming gradient itself, not a copy.
+            return x * 0.5 + self.shift
+
+    results = []
+    for run in (reversible_sequence, plainly):
+        mixers = [Shift(seed, cut=3) for seed in range(2)]
+        for mixer in mixers:
+            mixer.shift = Parameter(torch.zeros(1, 4, WIDTH, dtype=torch.float64))
+        pairs: list[tuple[Half, Half]] = [(Bound(mixers[0]), Bound(mixers[1]))]
+        generator = torch.Generator().manual_seed(0)
+        x1, x2 = torch.randn(2, 1, 12, WIDTH, generator=generator, dtype=torch.float64)
+        if run is plainly:
+            for mixer in mixers:
+                mixer.shift = Parameter(torch.zeros(1, 12, WIDTH, dtype=torch.float64))
+        inputs = (x1.requires_grad_(), x2.requires_grad_())
+        backward(*run(pairs, *inputs))
+        shifts = [mixer.shift.grad for mixer in mixers]
+        results.append([*(x.grad for x in inputs), *(s.unflatten(1, (-1, 4)).sum(1) for s in shifts if s is not None)])
+    torch.testing.assert_close(*results, rtol=EXACT, atol=EXACT)
+
+
+@pytest.mark.parametrize("variant", ["reformer", "lsh_checkpointed"])
+def test_a_model_that_went_into_evaluation_mode_is_recomputed_as_it_was(variant: str) -> None:
+    results = []
+    for one_variant in (variant, "lsh_only"):
+        one = model(one_variant, dropout=0.3)
+        loss = one.loss(*tokens(), seed=3)
+        one.eval()
+        loss.backward()
+        results.append(gradients(one))
+    torch.testing.assert_close(*results, rtol=EXACT, atol=EXACT)
+
+
 def test_the_recomputation_runs_under_the_forward_pass_s_autocast() -> None:
     results = []
+    dtypes: list[torch.dtype] = []
     for variant in ("reversible_only", "dense"):
         one = model(variant, dtype=torch.float32)
+        inner = cast(Block, one.blocks[1]).feed_forward.inner
+        inner.register_forward_hook(lambda _module, _inputs, out: dtypes.append(out.dtype))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = one.loss(*tokens(), seed=3)
         loss.backward()
         results.append(gradients(one))
+    # Forward and recomputation of one variant, forward of the other.
+    assert dtypes == [torch.bfloat16] * 3
     for name, gradient in results[0].items():
         difference = (gradient - results[1][name]).norm() / results[1][name].norm()
         # The rebuilt streams are off by float32 rounding, which now and then flips a bfloat16 one.

@@ -236,7 +236,11 @@ def records(cells: Iterable[Cell], fate: Fate = ok, *, where: Environment | None
 def planned(name: str, cells: Sequence[Cell], *, title: str = "", question: str = "") -> PlannedExperiment:
     """An experiment of these cells."""
     return PlannedExperiment(
-        name=name, title=title or f"Title of {name}", question=question or f"What does {name} ask?", cells=tuple(cells)
+        profile="cpu",
+        name=name,
+        title=title or f"Title of {name}",
+        question=question or f"What does {name} ask?",
+        cells=tuple(cells),
     )
 
 
@@ -247,7 +251,7 @@ def machine(
     here = where or environment()
     return MachineResults(
         environment=here,
-        plan=Plan(profile="cpu", experiments=tuple(planned(name, cells) for name, cells in experiments.items())),
+        plan=Plan(experiments=tuple(planned(name, cells) for name, cells in experiments.items())),
         records=tuple(one for cells in experiments.values() for one in records(cells, fate, where=here)),
     )
 

@@ -1,0 +1,19 @@
+"""The committed report is what the committed results say."""
+
+from pathlib import Path
+
+from ablations.harness.store import load_results
+from ablations.report.render import render
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_rendering_the_committed_results_again_reproduces_the_committed_report(tmp_path: Path) -> None:
+    render(load_results(PROJECT / "results"), tmp_path)
+    again, committed = files(tmp_path), files(PROJECT / "reports")
+    assert sorted(again) == sorted(committed)
+    assert [name for name in again if again[name] != committed[name]] == []
