@@ -44,7 +44,7 @@ EXPERIMENT = Experiment(
     question="After the same steps on the same text, how well does each model predict bytes it has not seen?",
     scales={
         "smoke": _scale(SMALL_LEARNER, _learn(12, 1e-2, 3, 8), batch=2, length=256, n_layers=2),
-        "cpu": _scale(SMALL_LEARNER, _learn(120, 1e-2, 4, 24), batch=4, length=512, n_layers=2),
+        "cpu": _scale(SMALL_LEARNER, _learn(100, 1e-2, 4, 24), batch=4, length=512, n_layers=2),
         "gpu": _scale(LARGE_LEARNER, _learn(1000, 1e-3, 10, 128), batch=2, length=4096, n_layers=4),
     },
 )

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablations.experiments.costs import LARGE, SMALL, Axes, memory_grid, time_grid
+from ablations.harness.cell import Mode
 from ablations.harness.experiment import Experiment, Scale
 
 Reach = Mapping[tuple[str, ...], tuple[int, ...]]
 """The lengths that variants go to: what takes the square of the length stops earlier on a small machine."""
 
-EVERYONE = ("dense", "reversible_only", "dense_query_chunked", "dense_fused", "lsh_only", "reformer")
+LSH = ("lsh_only", "reformer")
+EVERYONE = ("dense", "reversible_only", "dense_query_chunked", "dense_fused", *LSH)
 
 
 def _scale(
@@ -21,21 +23,19 @@ def _scale(
     *,
     axial_shape: tuple[int, int],
     n_layers: int,
-    timed: Reach,
+    forward: Reach,
+    training: Reach,
     weighed: Reach,
     seeds: tuple[int, ...],
     seconds: float,
 ) -> Scale:
     fixed: Axes = {"batch": (1,), "n_layers": (n_layers,), "n_hashes": (4,), "chunk_len": (64,)}
     half = model["d_model"] // 2
+    by_mode: tuple[tuple[Mode, Reach], ...] = (("forward", forward), ("forward_backward", training))
     times = (
-        time_grid(
-            {**fixed, "length": lengths, "variant": variants},
-            modes=("forward", "forward_backward"),
-            seeds=seeds,
-            seconds=seconds,
-        )
-        for variants, lengths in timed.items()
+        time_grid({**fixed, "length": lengths, "variant": variants}, modes=(mode,), seeds=seeds, seconds=seconds)
+        for mode, reach in by_mode
+        for variants, lengths in reach.items()
     )
     memory = (memory_grid({**fixed, "length": lengths, "variant": variants}) for variants, lengths in weighed.items())
     # Axial positions have the same parameters at every length.
@@ -54,8 +54,9 @@ EXPERIMENT = Experiment(
             SMALL,
             axial_shape=(64, 32),
             n_layers=2,
-            timed={EVERYONE: (256, 512, 1024), ("lsh_only", "reformer"): (2048,)},
-            weighed={EVERYONE: (256, 512, 1024), ("lsh_only", "reformer"): (2048,)},
+            forward={EVERYONE: (256, 512, 1024)},
+            training={EVERYONE: (256, 512, 1024), LSH: (2048,)},
+            weighed={EVERYONE: (256, 512, 1024), LSH: (2048,)},
             seeds=(0,),
             seconds=0.1,
         ),
@@ -63,12 +64,9 @@ EXPERIMENT = Experiment(
             SMALL,
             axial_shape=(128, 128),
             n_layers=2,
-            timed={
-                EVERYONE: (512, 1024, 2048, 4096),
-                ("dense",): (8192,),
-                ("lsh_only", "reformer"): (8192, 16384),
-            },
-            weighed={EVERYONE: (512, 1024, 2048, 4096), ("dense", "lsh_only", "reformer"): (8192,)},
+            forward={EVERYONE: (512, 1024, 2048, 4096), LSH: (8192, 16384)},
+            training={EVERYONE: (512, 1024, 2048, 4096), ("dense",): (8192,), LSH: (8192, 16384)},
+            weighed={EVERYONE: (512, 1024, 2048, 4096), ("dense", *LSH): (8192,)},
             seeds=(0, 1),
             seconds=0.3,
         ),
@@ -76,7 +74,8 @@ EXPERIMENT = Experiment(
             LARGE,
             axial_shape=(256, 256),
             n_layers=3,
-            timed={EVERYONE: PAPER_LENGTHS},
+            forward={EVERYONE: PAPER_LENGTHS},
+            training={EVERYONE: PAPER_LENGTHS},
             weighed={EVERYONE: PAPER_LENGTHS},
             seeds=(0, 1, 2),
             seconds=1.0,

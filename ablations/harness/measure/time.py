@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-WARM_UP_SECONDS = 0.2
+WARM_UP_SECONDS = 0.1
 WARM_UP_STEPS = 2
 MOST_WARM_UP_STEPS = 100
 WARM_UP_LIMIT_SECONDS = 6.0
