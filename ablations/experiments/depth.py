@@ -3,6 +3,7 @@
 Run alone: `python run_all.py --only depth`. Cost on two cores: about a minute. The paper's claim: with reversible
 layers the activations of one layer are held, whatever the depth (Table 3). Weights and gradients do grow; they exist
 before the step that is measured and are not part of its peak.
+What was found stands in `reports/index.md`.
 """
 
 from collections.abc import Mapping

@@ -2,6 +2,7 @@
 
 Run alone: `python run_all.py --only hash_rounds`. Cost on two cores: about half a minute. The paper's claim: time and
 memory of LSH attention grow linearly with the rounds (Table 1). A dense model has no rounds and stands beside.
+What was found stands in `reports/index.md`.
 """
 
 from collections.abc import Mapping

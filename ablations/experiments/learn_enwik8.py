@@ -3,6 +3,7 @@
 Run alone: `python run_all.py --only learn_enwik8`. Cost on two cores: about two minutes. Each variant is trained on
 enwik8 from the same weights on the same windows for the same number of steps, twice. These are short runs, made to
 compare variants and not to reach the paper's 1.05 bits per byte, which takes about ten billion bytes of training.
+What was found stands in `reports/index.md`.
 """
 
 from typing import Any
