@@ -23,6 +23,8 @@ from urllib.request import urlopen
 import numpy as np
 from numpy.typing import NDArray
 
+from ablations.data.cache import cache_folder
+
 N_BYTES = 100_000_000
 SHA256 = "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"
 URL = "http://mattmahoney.net/dc/enwik8.zip"
@@ -91,11 +93,6 @@ def locate(report: Report) -> Path:
 
 def _words(source: Callable[[Report], Path]) -> str:
     return source.__name__.strip("_").replace("_", " ")
-
-
-def cache_folder() -> Path:
-    """Where unpacked data is kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reformer-suite"
 
 
 def data_folder() -> Path:

@@ -3,11 +3,14 @@
 import os
 import platform
 import re
+import secrets
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from ablations.data.cache import cache_folder
 from ablations.harness.cell import Device
+from ablations.harness.errors import UserError
 from ablations.harness.record import Environment
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -22,7 +25,7 @@ def describe(device: Device) -> Environment:
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=normal", "--", *CODE)
     return Environment(
-        machine=_slug(f"{accelerator[0]}" if accelerator else f"{processor} {cores()} cores"),
+        machine=_slug(f"{accelerator[0] if accelerator else f'{processor} {cores()} cores'} {_machine_number()}"),
         processor=processor,
         cores=cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -45,6 +48,24 @@ def device_here() -> Device:
 def cores() -> int:
     """Logical processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _machine_number() -> str:
+    """Tells this machine from others of its kind: drawn once, kept in the user's cache.
+
+    Without it a run on a fresh machine would take the records of its like, which may come with a checkout, for its own.
+    """
+    path = cache_folder() / "machine"
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(secrets.token_hex(2))
+        except OSError as error:
+            raise UserError(
+                f"Cannot write {path}, which names this machine: {error.strerror}. Set XDG_CACHE_HOME to a folder that "
+                "can be written."
+            ) from None
+    return path.read_text().strip()
 
 
 def _processor() -> str:

@@ -101,7 +101,7 @@ class Environment(Frozen):
     """Where and with what a record was made.
 
     Attributes:
-        machine: Short name made of the hardware, the folder under `results/`.
+        machine: Short name made of the hardware and a number of its own, the folder under `results/`.
         processor: Model of the processor.
         cores: Logical processors available.
         memory_bytes: Main memory.
