@@ -52,7 +52,7 @@ def _failed(error: Exception) -> Outcome:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return re.sub(r"^\[enforce fail at [^\]]*\]\s*", "", lines[0]) if lines else ""
+    return re.sub(r"^\[enforce fail at [^\]]*\]\s*(err == 0\.\s*)?", "", lines[0]) if lines else ""
 
 
 def limit_memory() -> None:
