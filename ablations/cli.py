@@ -62,7 +62,7 @@ def run(
         ),
     ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Set a results file's broken last line aside and go on.")
+        bool, typer.Option("--repair", help="Mend the end of a results file that a crash cut short.")
     ] = False,
 ) -> None:
     """Measure what is missing of the planned cells, then render the report.
@@ -133,14 +133,15 @@ def _list_cells(plan: "Plan", results: Path, *, device: "Device", retry_failed: 
 
     here = environment.describe(device)
     folder = results / here.machine
-    left = pending(in_order(plan), store.load(folder), here, retry_failed=retry_failed)
+    planned = in_order(plan)
+    left = pending(planned, store.load(folder), here, retry_failed=retry_failed)
     to_do = {cell.id for cell in left}
-    for cell in in_order(plan):
+    for cell in planned:
         needs = estimate(cell)
         state = "to do" if cell.id in to_do else "done "
         typer.echo(f"{state} {needs.seconds:7.1f} s {needs.peak_bytes / 2**20:9.1f} MiB  {cell.id}  {cell.description}")
     total = sum(estimate(cell).seconds for cell in left)
-    typer.echo(f"{len(left)} of {len(in_order(plan))} cells to do, about {total / 60:.1f} minutes; all are estimates.")
+    typer.echo(f"{len(left)} of {len(planned)} cells to do, about {total / 60:.1f} minutes; all are estimates.")
 
 
 def _measure(
@@ -158,18 +159,18 @@ def _measure(
     from ablations.harness.sweep import sole_writer, sweep
 
     here = environment.describe(device)
-    folder = results / here.machine
+    folder, planned = results / here.machine, in_order(plan)
     with sole_writer(folder):
         before = store.load(folder)
-        cells = pending(in_order(plan), before, here, retry_failed=retry_failed)
+        cells = pending(planned, before, here, retry_failed=retry_failed)
         store.record_plan(plan, here, folder)
-        console.print(f"{here.machine}: {len(cells)} of {len(in_order(plan))} cells to measure", highlight=False)
+        console.print(f"{here.machine}: {len(cells)} of {len(planned)} cells to measure", highlight=False)
         try:
             if cells:
                 sweep(cells, here, folder, timeout_seconds=timeout, console=console)
         except KeyboardInterrupt:
             _interrupted(cells, before, store.load(folder), folder)
-        return _has_failures(in_order(plan), store.load(folder))
+        return _has_failures(planned, store.load(folder))
 
 
 def _make_folder(folder: Path) -> None:
@@ -199,8 +200,10 @@ def _interrupted(cells: "Sequence[Cell]", before: "Sequence[Record]", after: "Se
 
 
 def _has_failures(cells: "Sequence[Cell]", records: "Sequence[Record]") -> bool:
+    from ablations.harness.plan import UNMEASURED
+
     last = {record.cell_id: record.status for record in records}
-    return any(last.get(cell.id) in ("error", "killed", "timeout") for cell in cells)
+    return any(last.get(cell.id) in UNMEASURED for cell in cells)
 
 
 def _render(results: Path, reports: Path) -> Path:

@@ -125,9 +125,13 @@ def _checked(path: Path, report: Report) -> Path:
     report(f"checking {path}", 0.0)
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != SHA256:
-        raise DataMissingError(f"{path} is something else: SHA-256 {found}, not {SHA256}")
+    _require_right_sum(found, str(path))
     return path
+
+
+def _require_right_sum(found: str, what: str) -> None:
+    if found != SHA256:
+        raise DataMissingError(f"{what} is something else: SHA-256 {found}, not {SHA256}")
 
 
 def _archive_from_folder(report: Report) -> Path:
@@ -201,6 +205,5 @@ def _keep(stream: BinaryIO, report: Report) -> Path:
                 file.write(block)
                 done += len(block)
                 report("unpacking enwik8", min(1.0, done / N_BYTES))
-        if digest.hexdigest() != SHA256:
-            raise DataMissingError(f"found something else: SHA-256 {digest.hexdigest()}, not {SHA256}")
+        _require_right_sum(digest.hexdigest(), "what was unpacked")
         return draft.replace(cached)

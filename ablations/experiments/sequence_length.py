@@ -1,6 +1,6 @@
 """How do time and memory grow with the length of the sequence?
 
-Run alone: `python run_all.py --only sequence_length`. Cost on two cores: about five minutes. The paper's claim: dense
+Run alone: `python run_all.py --only sequence_length`. Cost on two cores: about four minutes. The paper's claim: dense
 attention grows with the square of the length, LSH attention nearly linearly (Table 1, Figure 5 right).
 What was found stands in `reports/index.md`.
 """

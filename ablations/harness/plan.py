@@ -8,7 +8,9 @@ from ablations.harness.record import Environment, Record, Status
 from ablations.harness.store import Plan, PlannedExperiment
 
 RETRIED: frozenset[Status] = frozenset({"not_run"})
-FAILED: frozenset[Status] = frozenset({"oom", "killed", "timeout", "error"})
+UNMEASURED: frozenset[Status] = frozenset({"killed", "timeout", "error"})
+"""Ends that say nothing of the cell; running out of memory does."""
+FAILED: frozenset[Status] = UNMEASURED | {"oom"}
 
 
 def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Device) -> Plan:
