@@ -8,7 +8,7 @@ Names carry their shapes as suffixes. The letters, everywhere in this project:
     H head                       W position in a chunk
     K head width                 M position that a chunk attends to
     D model width                F feed-forward width
-    V vocabulary
+    V vocabulary                 E position in an encoder's output
 
 `L` and `S` have the same size and a different meaning: the letter is how a reader tells. Importing this package imports
 no torch; the names that need it are loaded when first used.
@@ -22,36 +22,60 @@ from reformer.config import (
     VARIANTS,
     AxialPositions,
     DenseAttention,
+    EncoderDecoderConfig,
     FusedAttention,
     LearnedPositions,
     LocalAttention,
     LSHAttention,
     QueryChunkedAttention,
     ReformerConfig,
+    RotaryPositions,
+    SinusoidalPositions,
     Variant,
 )
 
 if TYPE_CHECKING:
-    from reformer.model import ReformerLM
+    from reformer.blocks import Memory
+    from reformer.encoder_decoder import ReformerEncoderDecoder
+    from reformer.model import Reformer, ReformerLM
     from reformer.reversible import reversible_sequence
+    from reformer.reversible_modules import ReadsContext, ReversibleSequence, check_inversion
 
 __all__ = [
     "CONTROLS",
     "VARIANTS",
     "AxialPositions",
     "DenseAttention",
+    "EncoderDecoderConfig",
     "FusedAttention",
     "LSHAttention",
     "LearnedPositions",
     "LocalAttention",
+    "Memory",
     "QueryChunkedAttention",
+    "ReadsContext",
+    "Reformer",
     "ReformerConfig",
+    "ReformerEncoderDecoder",
     "ReformerLM",
+    "ReversibleSequence",
+    "RotaryPositions",
+    "SinusoidalPositions",
     "Variant",
+    "check_inversion",
     "reversible_sequence",
 ]
 
-_NEEDS_TORCH = {"ReformerLM": "reformer.model", "reversible_sequence": "reformer.reversible"}
+_NEEDS_TORCH = {
+    "Memory": "reformer.blocks",
+    "ReadsContext": "reformer.reversible_modules",
+    "Reformer": "reformer.model",
+    "ReformerEncoderDecoder": "reformer.encoder_decoder",
+    "ReformerLM": "reformer.model",
+    "ReversibleSequence": "reformer.reversible_modules",
+    "check_inversion": "reformer.reversible_modules",
+    "reversible_sequence": "reformer.reversible",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (the module protocol)

@@ -1,8 +1,8 @@
-"""The attention half of a layer: project, call a function of `reformer.functional`, project back."""
+"""The attention halves of a layer: project, call a function of `reformer.functional`, project back."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -15,21 +15,46 @@ from reformer.config import (
     LSHAttention,
     QueryChunkedAttention,
     ReformerConfig,
+    RotaryPositions,
+    RoundWrap,
 )
-from reformer.functional.attention import (
+from reformer.functional.dense import (
+    cross_attention,
     dense_attention,
+    dense_attention_at,
     fused_attention,
-    local_attention,
-    lsh_attention,
     query_chunked_attention,
-    unit_keys,
 )
 from reformer.functional.hashing import hash_vectors, random_rotations
+from reformer.functional.local import local_attention, local_attention_at
+from reformer.functional.lsh import lsh_attention, lsh_attention_at
+from reformer.functional.scores import Drop, unit_keys
+from reformer.functional.windows import Window
+from reformer.layers import Linear
+from reformer.positions import rotated
 from reformer.randomness import Replay
-from reformer.uninitialised import Linear
 
-Attend = Callable[[Tensor, Tensor, Tensor, Replay], Tensor]
-"""Scaled keys and everything else of shape BHLK in, out_BHLK out."""
+
+class Heads(NamedTuple):
+    """A sequence as attention sees it: queries, scaled keys and values by head, and buckets where there are any."""
+
+    query_BHLK: Tensor
+    key_BHLK: Tensor
+    value_BHLK: Tensor
+    bucket_BHRL: Tensor | None
+
+
+class Kind(NamedTuple):
+    """How one kind of attention is computed.
+
+    Attributes:
+        whole: Heads of a sequence, and the call, to out_BHLK.
+        at: One position of each example, its heads, the heads of everything so far, and which of it is valid, to
+            out_BH1K: the row of `whole` that belongs to the position.
+    """
+
+    whole: Callable[[Heads, Replay], Tensor]
+    at: Callable[[Tensor, Heads, Heads, Tensor | None], Tensor]
 
 
 class SelfAttention(nn.Module):
@@ -46,8 +71,10 @@ class SelfAttention(nn.Module):
         self.key = None if attention.share_qk else linear(config.d_model, d_heads)
         self.value = linear(config.d_model, d_heads)
         self.output = linear(d_heads, config.d_model)
+        self._attention = attention
         self._n_heads = config.n_heads
-        self._attend = attend_as(attention, causal=config.causal)
+        self._kind = kind_of(attention, causal=config.causal)
+        self._rotary_base = config.positions.base if isinstance(config.positions, RotaryPositions) else None
 
     def pieces(self, length: int) -> tuple[slice, ...]:
         """One piece: any position may attend to any other."""
@@ -55,64 +82,173 @@ class SelfAttention(nn.Module):
 
     def forward(self, x_BLD: Tensor, piece: slice, replay: Replay) -> Tensor:
         """The half's value on the whole sequence."""
-        query_BHLK, value_BHLK = self._heads(self.query(x_BLD)), self._heads(self.value(x_BLD))
-        key_BHLK = self._scaled_keys(x_BLD, query_BHLK)
-        out_BHLK = self._attend(query_BHLK, key_BHLK, value_BHLK, replay)
+        heads = self.heads(x_BLD, torch.arange(x_BLD.shape[1], device=x_BLD.device), replay)
+        return self.merged(self._kind.whole(heads, replay))
+
+    def at(self, position_B: Tensor, heads: Heads, so_far: Heads, valid_BL: Tensor | None) -> Tensor:
+        """The half's value at one position of each example, [B, 1, D], given the heads of all positions up to it."""
+        return self.merged(self._kind.at(position_B, heads, so_far, valid_BL))
+
+    def heads(self, x_BLD: Tensor, position: Tensor, replay: Replay) -> Heads:
+        """Project to heads, and hash if this attention does; `position` is [L] or [B, 1, L]."""
+        query_BHLK, value_BHLK = (split_heads(linear(x_BLD), self._n_heads) for linear in (self.query, self.value))
+        key_BHLK = query_BHLK if self.key is None else split_heads(self.key(x_BLD), self._n_heads)
+        # Before any rotation by position: buckets are to depend on content alone.
+        bucket_BHRL = self._buckets(query_BHLK, replay)
+        if self._rotary_base is not None:
+            turn = partial(rotated, position=position, base=self._rotary_base)
+            query_BHLK, key_BHLK = turn(query_BHLK), turn(key_BHLK)
+        return Heads(query_BHLK, self._scaled(key_BHLK), value_BHLK, bucket_BHRL)
+
+    def merged(self, out_BHLK: Tensor) -> Tensor:
+        """All heads' outputs back in one stream."""
         out_BLD: Tensor = self.output(out_BHLK.transpose(1, 2).flatten(2, 3))
         return out_BLD
 
-    def _heads(self, x_BLx: Tensor) -> Tensor:
-        x_BHLK: Tensor = x_BLx.unflatten(-1, (self._n_heads, -1)).transpose(1, 2)
-        return x_BHLK
+    def rotation(self, replay: Replay) -> Tensor | None:
+        """What this attention hashes against in this call, rotation_HRKN; `None` if it does not hash."""
+        if not isinstance(self._attention, LSHAttention):
+            return None
+        assert self._attention.n_buckets is not None, "ReformerConfig fixes the bucket count"
+        return random_rotations(
+            # Drawn on the CPU: the same seed gives the same buckets on every device.
+            replay.generator("rotations", torch.device("cpu")),
+            n_heads=self._n_heads,
+            d_head=self.query.out_features // self._n_heads,
+            n_hashes=self._attention.rounds(training=replay.training),
+            n_buckets=self._attention.n_buckets,
+        )
 
-    def _scaled_keys(self, x_BLD: Tensor, query_BHLK: Tensor) -> Tensor:
-        if self.key is None:
-            return unit_keys(query_BHLK)
-        key_BHLK = self._heads(self.key(x_BLD))
-        return key_BHLK * float(key_BHLK.shape[-1] ** -0.5)
+    def _buckets(self, query_BHLK: Tensor, replay: Replay) -> Tensor | None:
+        if not isinstance(self._attention, LSHAttention) or self._attention.n_buckets is None:
+            return None
+        n_buckets = self._attention.n_buckets
+
+        def choose() -> Tensor:
+            rotation_HRKN = self.rotation(replay) if replay.rotation_HRKN is None else replay.rotation_HRKN
+            assert rotation_HRKN is not None, "LSH attention always hashes"
+            return hash_vectors(query_BHLK, rotation_HRKN, n_buckets=n_buckets, valid_BL=replay.valid_BL)
+
+        return replay.decide("buckets", choose)
+
+    def _scaled(self, key_BHLK: Tensor) -> Tensor:
+        over_root_width = float(key_BHLK.shape[-1] ** -0.5)
+        if self.key is not None:
+            return key_BHLK * over_root_width
+        unit_BHLK = unit_keys(key_BHLK)
+        return unit_BHLK if self._attention.score_scale == "unit_key" else unit_BHLK * over_root_width
 
 
-def attend_as(attention: AnyAttention, *, causal: bool) -> Attend:
-    """The function that computes this kind of attention."""
+class CrossAttention(nn.Module):
+    """Multi-head dense attention from a decoder's stream to an encoder's output, with separate queries and keys.
+
+    No position enters the scores but what the encoder's output holds.
+    """
+
+    def __init__(self, config: ReformerConfig) -> None:
+        super().__init__()
+        d_heads = config.n_heads * config.d_head
+        linear = partial(Linear, bias=False)
+        self.query = linear(config.d_model, d_heads)
+        self.key = linear(config.d_model, d_heads)
+        self.value = linear(config.d_model, d_heads)
+        self.output = linear(d_heads, config.d_model)
+        self._n_heads = config.n_heads
+
+    def pieces(self, length: int) -> tuple[slice, ...]:
+        """One piece, so that the encoder's output is projected once."""
+        return (slice(0, length),)
+
+    def forward(self, x_BLD: Tensor, piece: slice, replay: Replay, memory_BED: Tensor) -> Tensor:
+        """The half's value on the whole sequence; `replay.valid_BL` masks the encoder's output."""
+        return self.reading(x_BLD, *self.memory_heads(memory_BED), replay.valid_BL)
+
+    def memory_heads(self, memory_BED: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled keys and values of an encoder's output, BHEK."""
+        key_BHEK, value_BHEK = (split_heads(linear(memory_BED), self._n_heads) for linear in (self.key, self.value))
+        return key_BHEK * float(key_BHEK.shape[-1] ** -0.5), value_BHEK
+
+    def reading(self, x_BLD: Tensor, key_BHEK: Tensor, value_BHEK: Tensor, valid_BE: Tensor | None) -> Tensor:
+        """The half's value, given the projected encoder output."""
+        query_BHLK = split_heads(self.query(x_BLD), self._n_heads)
+        out_BHLK = cross_attention(query_BHLK, key_BHEK, value_BHEK, valid_BE=valid_BE)
+        out_BLD: Tensor = self.output(out_BHLK.transpose(1, 2).flatten(2, 3))
+        return out_BLD
+
+
+def split_heads(x_BLx: Tensor, n_heads: int) -> Tensor:
+    """The channels cut into heads, [B, H, L, K]."""
+    x_BHLK: Tensor = x_BLx.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+    return x_BHLK
+
+
+def kind_of(attention: AnyAttention, *, causal: bool) -> Kind:
+    """The functions that compute this kind of attention."""
     exact: dict[str, Any] = {"causal": causal, "exclude_self": attention.share_qk}
+    dense_at = _one_row(partial(dense_attention_at, **exact))
     match attention:
-        case DenseAttention():
-            return _without_replay(partial(dense_attention, **exact))
-        case QueryChunkedAttention(query_chunk_len=query_chunk_len):
-            return _without_replay(partial(query_chunked_attention, **exact, query_chunk_len=query_chunk_len))
+        case DenseAttention(dropout=rate):
+            return Kind(_without_buckets(partial(dense_attention, **exact), rate), dense_at)
+        case QueryChunkedAttention(query_chunk_len=query_chunk_len, dropout=rate):
+            whole = partial(query_chunked_attention, **exact, query_chunk_len=query_chunk_len)
+            return Kind(_without_buckets(whole, rate), dense_at)
         case FusedAttention():
-            return _without_replay(partial(fused_attention, **exact))
-        case LocalAttention():
-            return _without_replay(partial(local_attention, **exact, **_window(attention)))
+            return Kind(partial(_fused, exact), dense_at)
+        case LocalAttention(dropout=rate):
+            exact |= {"window": _local_window(attention), "unseen": attention.unseen}
+            at = _one_row(partial(local_attention_at, **exact))
+            return Kind(_without_buckets(partial(local_attention, **exact), rate), at)
         case LSHAttention():
-            return partial(_hash_and_attend, attention, causal)
+            return _lsh_kind(attention, causal)
         case _:
             assert_never(attention)
 
 
-def _without_replay(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Attend:
-    return lambda query, key, value, _replay: function(query, key, value)
+def _without_buckets(function: Callable[..., Tensor], rate: float) -> Callable[[Heads, Replay], Tensor]:
+    return lambda heads, replay: function(*heads[:3], valid_BL=replay.valid_BL, drop=_drop(replay, rate))
 
 
-def _window(attention: LocalAttention | LSHAttention) -> dict[str, Any]:
-    return attention.model_dump(include={"chunk_len", "n_chunks_before", "n_chunks_after"})
+def _fused(exact: dict[str, Any], heads: Heads, replay: Replay) -> Tensor:
+    return fused_attention(*heads[:3], **exact, valid_BL=replay.valid_BL)
 
 
-def _hash_and_attend(
-    attention: LSHAttention, causal: bool, query_BHLK: Tensor, key_BHLK: Tensor, value_BHLK: Tensor, replay: Replay
-) -> Tensor:
-    bucket_BHRL = replay.decide("buckets", lambda: _buckets(attention, query_BHLK, replay))
-    return lsh_attention(query_BHLK, key_BHLK, value_BHLK, bucket_BHRL, causal=causal, **_window(attention))
-
-
-def _buckets(attention: LSHAttention, query_BHLK: Tensor, replay: Replay) -> Tensor:
-    assert attention.n_buckets is not None, "ReformerConfig fixes the bucket count"
-    rotation_HRKN = random_rotations(
-        # Drawn on the CPU: the same seed gives the same buckets on every device.
-        replay.generator("rotations", torch.device("cpu")),
-        n_heads=query_BHLK.shape[1],
-        d_head=query_BHLK.shape[3],
-        n_hashes=attention.n_hashes,
-        n_buckets=attention.n_buckets,
+def _one_row(function: Callable[..., Tensor]) -> Callable[[Tensor, Heads, Heads, Tensor | None], Tensor]:
+    return lambda position_B, heads, so_far, valid_BL: function(
+        position_B, heads.query_BHLK, so_far.key_BHLK, so_far.value_BHLK, valid_BL=valid_BL
     )
-    return hash_vectors(query_BHLK, rotation_HRKN, n_buckets=attention.n_buckets)
+
+
+def _lsh_kind(attention: LSHAttention, causal: bool) -> Kind:
+    exact: dict[str, Any] = {
+        "window": Window(attention.chunk_len, attention.n_chunks_before, attention.n_chunks_after, attention.wrap),
+        "causal": causal,
+        "same_bucket_only": attention.same_bucket_only,
+        "deduplicate": attention.deduplicate,
+    }
+
+    def whole(heads: Heads, replay: Replay) -> Tensor:
+        drop = _drop(replay, attention.dropout)
+        return lsh_attention(*heads[:3], _hashed(heads), **exact, valid_BL=replay.valid_BL, drop=drop)
+
+    def at(position_B: Tensor, heads: Heads, so_far: Heads, valid_BL: Tensor | None) -> Tensor:
+        key_BHLK, value_BHLK, bucket_BHRL = so_far.key_BHLK, so_far.value_BHLK, _hashed(so_far)
+        return lsh_attention_at(
+            position_B, heads.query_BHLK, key_BHLK, value_BHLK, bucket_BHRL, **exact, valid_BL=valid_BL
+        )
+
+    return Kind(whole, at)
+
+
+def _hashed(heads: Heads) -> Tensor:
+    assert heads.bucket_BHRL is not None, "LSH attention always hashes"
+    return heads.bucket_BHRL
+
+
+def _local_window(attention: LocalAttention) -> Window:
+    # A sequence is one round.
+    wrap: RoundWrap = "per_round" if attention.wrap == "ring" else "none"
+    return Window(attention.chunk_len, attention.n_chunks_before, attention.n_chunks_after, wrap)
+
+
+def _drop(replay: Replay, rate: float) -> Drop:
+    return lambda weight, part: replay.dropped(weight, rate, f"attention dropout {part}")

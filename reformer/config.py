@@ -30,36 +30,85 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DenseAttention(Frozen):
-    """Every position scores every other; the L x L scores are held in memory."""
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""A probability of dropping an entry: at least 0, below 1."""
+
+Chunks = Annotated[int, Field(ge=0, strict=True)]
+"""A number of chunks beside the own one."""
+
+ScoreScale = Literal["unit_key", "unit_key_over_root_width"]
+"""Score of a shared query and key: query times unit key (the authors' code, HuggingFace), or that over sqrt(K)."""
+
+
+class SelfAttentionBase(Frozen):
+    """What every kind of self-attention has.
+
+    Attributes:
+        share_qk: One projection for queries and keys: keys are queries scaled to unit length, and a position does not
+            see itself unless it sees nothing else (paper, section 2).
+        score_scale: See `ScoreScale`; without shared projections a score is always query times key over sqrt(K).
+    """
+
+    share_qk: bool = True
+    score_scale: ScoreScale = "unit_key"
+
+    @model_validator(mode="after")
+    def _separate_keys_have_one_scale(self) -> Self:
+        if not self.share_qk and self.score_scale != "unit_key":
+            raise ValueError(
+                f"score_scale={self.score_scale!r} is about shared queries and keys; leave it out with share_qk=False"
+            )
+        return self
+
+
+class DenseAttention(SelfAttentionBase):
+    """Every position scores every other; the L x L scores are held in memory. `dropout` is of attention weights."""
 
     kind: Literal["dense"] = "dense"
-    share_qk: bool = True
+    dropout: Rate = 0.0
 
 
-class QueryChunkedAttention(Frozen):
+class QueryChunkedAttention(SelfAttentionBase):
     """Dense attention a chunk of queries at a time, recomputed in the backward pass: the paper's baseline."""
 
     kind: Literal["dense_query_chunked"] = "dense_query_chunked"
-    share_qk: bool = True
     query_chunk_len: Count = 128
+    dropout: Rate = 0.0
 
 
-class FusedAttention(Frozen):
-    """Dense attention by PyTorch's fused `scaled_dot_product_attention`."""
+class FusedAttention(SelfAttentionBase):
+    """Dense attention by PyTorch's fused `scaled_dot_product_attention`, which takes no attention dropout here."""
 
     kind: Literal["dense_fused"] = "dense_fused"
-    share_qk: bool = True
 
 
-class LocalAttention(Frozen):
-    """Attention within a chunk of neighbouring positions and the chunks beside it; the sequence has ends, no wrap."""
+class LocalAttention(SelfAttentionBase):
+    """Attention within a chunk of neighbouring positions and the chunks beside it.
+
+    Attributes:
+        kind: Tells attentions apart.
+        chunk_len: Positions in a chunk.
+        n_chunks_before: Chunks that a query sees before its own.
+        n_chunks_after: Chunks that a query sees after its own.
+        wrap: Whether the sequence has ends, or its first and last chunk are neighbours (trax and HuggingFace; in a
+            causal model it changes nothing).
+        unseen: What a query gets that sees no key at all, as between padding: its own value, or, as in HuggingFace, the
+            mean of its whole window, future and padding included. A row that is not padding always sees itself.
+        dropout: Of attention weights.
+    """
 
     kind: Literal["local"] = "local"
-    share_qk: bool = True
     chunk_len: Count = 64
-    n_chunks_before: Annotated[int, Field(ge=0, strict=True)] = 1
-    n_chunks_after: Annotated[int, Field(ge=0, strict=True)] = 0
+    n_chunks_before: Chunks = 1
+    n_chunks_after: Chunks = 0
+    wrap: Literal["ring", "none"] = "none"
+    unseen: Literal["own_value", "window_mean"] = "own_value"
+    dropout: Rate = 0.0
+
+
+RoundWrap = Literal["across_rounds", "per_round", "none"]
+"""`across_rounds`: the chunks of all rounds stand in one ring, so that the first chunk of a round sees the last of the
+round before (the authors' code, HuggingFace). `per_round`: each round is a ring. `none`: each round has ends."""
 
 
 class LSHAttention(Frozen):
@@ -70,17 +119,32 @@ class LSHAttention(Frozen):
             stands for the paper's and trax's rule, two buckets per chunk, and is replaced by numbers as soon as a
             `ReformerConfig` knows the longest sequence: a config never changes its mind on shorter ones.
         n_hashes: Hash rounds.
+        n_hashes_eval: Hash rounds in evaluation mode; `None` for as many as in training. More rounds need no retraining
+            (paper, section 4).
         chunk_len: Positions in a chunk of the bucket-sorted sequence.
         n_chunks_before: Chunks that a query sees before its own.
         n_chunks_after: Chunks that a query sees after its own.
+        wrap: What lies before the first chunk of a hash round, and after its last.
+        same_bucket_only: Whether a query sees only keys of its own bucket within its window (paper, equation 4), or the
+            whole window (the authors' code).
+        deduplicate: Whether a key met several times counts once, by taking `log N` off its score (paper, appendix), or
+            each time (the authors' code).
+        score_scale: See `ScoreScale`.
+        dropout: Of attention weights.
     """
 
     kind: Literal["lsh"] = "lsh"
     n_hashes: Count = 2
+    n_hashes_eval: Count | None = None
     chunk_len: Count = 64
-    n_chunks_before: Annotated[int, Field(ge=0, strict=True)] = 1
-    n_chunks_after: Annotated[int, Field(ge=0, strict=True)] = 0
+    n_chunks_before: Chunks = 1
+    n_chunks_after: Chunks = 0
     n_buckets: tuple[Count, ...] | None = None
+    wrap: RoundWrap = "across_rounds"
+    same_bucket_only: bool = False
+    deduplicate: bool = False
+    score_scale: ScoreScale = "unit_key"
+    dropout: Rate = 0.0
 
     @field_validator("n_buckets", mode="before")
     @classmethod
@@ -109,6 +173,10 @@ class LSHAttention(Frozen):
     def share_qk(self) -> bool:
         """Whether queries and keys are one projection: always, since both must land in one bucket."""
         return True
+
+    def rounds(self, *, training: bool) -> int:
+        """Hash rounds in this mode."""
+        return self.n_hashes if training else self.n_hashes_eval or self.n_hashes
 
     def resolved(self, max_len: int) -> Self:
         """The same attention with its bucket count fixed for sequences of up to `max_len` positions."""
@@ -155,7 +223,29 @@ class AxialPositions(Frozen):
         return self
 
 
-AnyPositions = Annotated[LearnedPositions | AxialPositions, Field(discriminator="kind")]
+class SinusoidalPositions(Frozen):
+    """Fixed sines and cosines of falling frequency, added to the embedding; nothing to train.
+
+    Channels 2i and 2i + 1 of position p hold the sine and cosine of `p / base ** (2i / d_model)`.
+    """
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+    base: Annotated[float, Field(gt=1)] = 10000.0
+
+
+class RotaryPositions(Frozen):
+    """Queries and keys are rotated by their position, pair of channels by pair; nothing is added to the embedding.
+
+    Hashing sees the vectors before they are rotated, so that buckets depend on content alone. Needs an even head width.
+    """
+
+    kind: Literal["rotary"] = "rotary"
+    base: Annotated[float, Field(gt=1)] = 10000.0
+
+
+AnyPositions = Annotated[
+    LearnedPositions | AxialPositions | SinusoidalPositions | RotaryPositions, Field(discriminator="kind")
+]
 
 
 class ReformerConfig(Frozen):
@@ -171,13 +261,18 @@ class ReformerConfig(Frozen):
         max_len: Longest sequence served. Any length from 1 to `max_len` works, without padding by the caller.
         attention: One attention for all layers, or a tuple that is cycled over them.
         residual: How layers are chained and what is kept for the backward pass.
-        positions: Position vectors added to the embedding.
-        activation: Of the feed-forward half.
+        positions: How a token's place enters.
+        activation: Of the feed-forward half; `gelu_tanh` is the approximation that the authors' code uses.
         dropout: Rate, applied inside the feed-forward half and to what each half adds to its stream.
         ff_chunk_len: Positions that go through the feed-forward half at a time, recomputed in the backward pass; `None`
             takes the whole sequence at once.
         loss_chunk_len: Positions whose logits exist at a time while the loss is computed.
         causal: Whether a position sees only the past.
+        merge: What the head reads: the mean of the two streams, or both side by side (the authors' language model),
+            which makes norm and head twice as wide.
+        tie_embeddings: Whether the head's matrix is the embedding table.
+        cross_attention: Whether each layer has a half that attends to an encoder's output, between its two others.
+        norm_epsilon: Added to the variance by layer normalisation.
     """
 
     vocab_size: Count
@@ -190,11 +285,15 @@ class ReformerConfig(Frozen):
     attention: AnyAttention | tuple[AnyAttention, ...]
     residual: Residual
     positions: AnyPositions = LearnedPositions()
-    activation: Literal["gelu", "relu", "swish"] = "gelu"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    activation: Literal["gelu", "gelu_tanh", "relu", "swish"] = "gelu"
+    dropout: Rate = 0.0
     ff_chunk_len: Count | None = None
     loss_chunk_len: Count = 1024
     causal: bool = True
+    merge: Literal["mean", "concatenate"] = "mean"
+    tie_embeddings: bool = False
+    cross_attention: bool = False
+    norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
 
     @model_validator(mode="before")
     @classmethod
@@ -220,8 +319,29 @@ class ReformerConfig(Frozen):
                         f"max_len={self.max_len} is longer than the {math.prod(shape)} positions of axial shape "
                         f"{shape}; shorten the sequence or enlarge the shape"
                     )
-            case LearnedPositions():
+            case RotaryPositions():
+                if self.d_head % 2:
+                    raise ValueError(
+                        f"rotary positions rotate pairs of channels, but d_head={self.d_head} is odd; "
+                        f"use {self.d_head + 1}, or other positions"
+                    )
+            case LearnedPositions() | SinusoidalPositions():
                 pass
+        return self
+
+    @model_validator(mode="after")
+    def _head_fits(self) -> Self:
+        if self.merge == "concatenate" and self.residual == "single_stream":
+            raise ValueError("merge='concatenate' needs two streams, but residual='single_stream' has one; use 'mean'")
+        if self.merge == "concatenate" and self.tie_embeddings:
+            raise ValueError(
+                f"tie_embeddings=True needs a head of width d_model={self.d_model}, but merge='concatenate' makes it "
+                f"{2 * self.d_model} wide; use merge='mean', or tie_embeddings=False"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _attentions_fit(self) -> Self:
         for attention in self.attentions:
             if isinstance(attention, FusedAttention) and attention.share_qk and not self.causal:
                 raise ValueError(
@@ -239,10 +359,42 @@ class ReformerConfig(Frozen):
         return tuple(pattern[layer % len(pattern)] for layer in range(self.n_layers))
 
     @property
+    def d_merged(self) -> int:
+        """Width of what the head reads."""
+        return 2 * self.d_model if self.merge == "concatenate" else self.d_model
+
+    @property
     def variant(self) -> str:
         """The name of this combination of switches: derived, so name and content cannot disagree."""
         distinct = dict.fromkeys(_switches(attention, self.residual) for attention in self.attentions)
         return "+".join(_VARIANT_NAMES.get(switches, "/".join(map(str, switches))) for switches in distinct)
+
+
+class EncoderDecoderConfig(Frozen):
+    """An encoder that reads a source in both directions, and a decoder that writes while it attends to it.
+
+    Attributes:
+        encoder: `causal=False`, without cross-attention. Its `vocab_size` and `max_len` are the source's.
+        decoder: `causal=True`, with cross-attention, of the encoder's width.
+    """
+
+    encoder: ReformerConfig
+    decoder: ReformerConfig
+
+    @model_validator(mode="after")
+    def _halves_fit(self) -> Self:
+        required = (
+            ("encoder.causal", self.encoder.causal, False),
+            ("encoder.cross_attention", self.encoder.cross_attention, False),
+            ("decoder.causal", self.decoder.causal, True),
+            ("decoder.cross_attention", self.decoder.cross_attention, True),
+            ("encoder.merge", self.encoder.merge, "mean"),
+            ("decoder.d_model", self.decoder.d_model, self.encoder.d_model),
+        )
+        for name, found, needed in required:
+            if found != needed:
+                raise ValueError(f"{name}={found!r}, but an encoder-decoder needs {name}={needed!r}")
+        return self
 
 
 class Variant(Frozen):

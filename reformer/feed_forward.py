@@ -1,15 +1,21 @@
 """The feed-forward half of a layer."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reformer.config import ReformerConfig
-from reformer.randomness import Replay, dropout
-from reformer.uninitialised import Linear
+from reformer.layers import Linear
+from reformer.randomness import Replay
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "swish": F.silu,
+}
 
 
 class FeedForward(nn.Module):
@@ -35,9 +41,6 @@ class FeedForward(nn.Module):
 
     def forward(self, x_BLD: Tensor, piece: slice, replay: Replay) -> Tensor:
         """The half's value on one piece of the sequence."""
-        hidden_BLF = self._activation(self.inner(x_BLD))
-        if replay.training and self._dropout:
-            generator = replay.generator(f"hidden dropout {piece.start}", x_BLD.device)
-            hidden_BLF = dropout(hidden_BLF, self._dropout, generator)
+        hidden_BLF = replay.dropped(self._activation(self.inner(x_BLD)), self._dropout, f"hidden dropout {piece.start}")
         out_BLD: Tensor = self.outer(hidden_BLF)
         return out_BLD

@@ -1,70 +1,127 @@
-"""The language model: embedding, positions, layers, head."""
+"""The layers with their embedding, and the language model on top of them."""
 
-import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from reformer.config import ReformerConfig
+from reformer.blocks import Block, Call, Memory
+from reformer.checks import check_mask, check_parameter_type, check_some, check_tokens
+from reformer.config import FusedAttention, ReformerConfig
 from reformer.functional.losses import chunked_cross_entropy
-from reformer.positions import AxialTable, LearnedTable, build_positions
-from reformer.randomness import derived_seed
-from reformer.residual import Block, stack_for
-from reformer.uninitialised import Embedding, Linear
+from reformer.functional.scores import widened
+from reformer.layers import Embedding, Linear, StreamNorm
+from reformer.positions import build_positions
+from reformer.residual import stack_for
+
+Rotations = Sequence[Tensor | None]
+"""What each layer hashes against, rotation_HRKN; `None` for a layer that does not hash."""
 
 
-class ReformerLM(nn.Module):
-    """A Reformer language model, or one of the variants it is compared with: the config says which.
+class Reformer(nn.Module):
+    """Embedding, positions, layers and a last normalisation: an encoder, or a language model without its head.
 
-    Any length from 1 to `config.max_len` works and needs no padding by the caller; a longer one raises `ValueError`.
-    All parameters are drawn from `generator`; the global random stream is neither read nor moved.
+    Whether positions see the future, and whether layers read an encoder's output, is in the config. All parameters are
+    drawn from `generator`; the global random stream is neither read nor moved. Residual streams are float32 at least,
+    whatever the type of the parameters.
     """
 
     def __init__(self, config: ReformerConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.config = config
         self.embedding = Embedding(config.vocab_size, config.d_model)
-        self.positions: LearnedTable | AxialTable = build_positions(config)
-        self.blocks = nn.ModuleList(Block(config, attention) for attention in config.attentions)
-        self.norm = nn.LayerNorm(config.d_model)
-        self.head = Linear(config.d_model, config.vocab_size)
-        self._stack = stack_for(config.residual)
+        self.positions = build_positions(config)
+        self.blocks = nn.ModuleList(
+            Block(config, attention, depth) for depth, attention in enumerate(config.attentions)
+        )
+        self.norm = StreamNorm(config.d_merged, eps=config.norm_epsilon)
+        self.stack = stack_for(config)
         self._initialise(generator)
 
-    def forward(self, token_BL: Tensor, *, seed: int) -> Tensor:
-        """Logits for the token after each position.
+    def forward(
+        self,
+        token_BL: Tensor,
+        *,
+        seed: int,
+        valid_BL: Tensor | None = None,
+        memory: Memory | None = None,
+        rotations: Rotations | None = None,
+    ) -> Tensor:
+        """The normalised streams after the last layer, merged.
 
         Args:
-            token_BL: int64 token ids.
+            token_BL: int64 token ids; any length from 1 to `config.max_len`, without padding by the caller.
             seed: Everything random in this call, hashing and dropout, follows from it. Give every training step its
                 own.
+            valid_BL: bool, false where a position is padding: nobody sees it, and what it holds changes no other
+                position. What comes out at its place means nothing.
+            memory: An encoder's output, exactly if `config.cross_attention`.
+            rotations: What each layer hashes against, in place of what would be drawn from the seed.
 
         Returns:
-            logit_BLV.
-        """
-        logit_BLV: Tensor = self.head(self.hidden(token_BL, seed=seed))
-        return logit_BLV
-
-    def loss(self, token_BL: Tensor, target_BL: Tensor, *, seed: int) -> Tensor:
-        """Mean cross-entropy in nats of predicting `target_BL` from `token_BL`, never holding all logits."""
-        hidden_BLD = self.hidden(token_BL, seed=seed)
-        chunk_len = self.config.loss_chunk_len
-        return chunked_cross_entropy(hidden_BLD, self.head.weight, self.head.bias, target_BL, chunk_len=chunk_len)
-
-    def hidden(self, token_BL: Tensor, *, seed: int) -> Tensor:
-        """What the head reads: the merged and normalised stream after the last layer, hidden_BLD.
+            hidden_BLD, or of width 2 D if `config.merge` is "concatenate".
 
         Raises:
-            ValueError: The sequence is empty or longer than `config.max_len`.
+            ValueError: An argument is not as described; names it.
         """
-        length = token_BL.shape[1]
-        if not 1 <= length <= self.config.max_len:
-            raise ValueError(f"length {length} is not within 1..{self.config.max_len}; shorten it or raise max_len")
-        x_BLD = self.embedding(token_BL) + self.positions(length)
-        layers = [cast(Block, block).bound(derived_seed(seed, index)) for index, block in enumerate(self.blocks)]
-        hidden_BLD: Tensor = self.norm(self._stack(layers, x_BLD))
+        self._check(token_BL, valid_BL, memory, rotations)
+        call = Call(seed, self.training, valid_BL, memory)
+        layers = [
+            block.bound(call, None if rotations is None else rotations[depth])
+            for depth, block in enumerate(self.layers)
+        ]
+        position = torch.arange(token_BL.shape[1], device=token_BL.device)
+        hidden_BLD: Tensor = self.norm(self.stack(layers, self.embedded(token_BL, position)))
         return hidden_BLD
+
+    @property
+    def layers(self) -> Sequence[Block]:
+        """The layers, first to last."""
+        return cast(Sequence[Block], self.blocks)
+
+    def embedded(self, token_BL: Tensor, position: Tensor) -> Tensor:
+        """Tokens and their positions, [L] or [B, L], as the first layer reads them."""
+        return widened(self.embedding(token_BL) + self.positions(position))
+
+    def rotations(self, seed: int) -> list[Tensor | None]:
+        """What each layer hashes against in a call with this seed, as `forward` takes it."""
+        return [block.rotation(Call(seed, self.training)) for block in self.layers]
+
+    def _check(
+        self, token_BL: Tensor, valid_BL: Tensor | None, memory: Memory | None, rotations: Rotations | None
+    ) -> None:
+        config = self.config
+        check_parameter_type(self.embedding.weight.dtype)
+        check_tokens("token_BL", token_BL, vocab_size=config.vocab_size, max_len=config.max_len)
+        check_mask("valid_BL", valid_BL, token_BL.shape)
+        if valid_BL is not None and any(isinstance(attention, FusedAttention) for attention in config.attentions):
+            raise ValueError(
+                "valid_BL cannot be given to fused attention, which takes no mask; use kind 'dense_query_chunked'"
+            )
+        if rotations is not None and len(rotations) != config.n_layers:
+            raise ValueError(f"rotations has {len(rotations)} entries, but the model has {config.n_layers} layers")
+        self.check_memory(memory, token_BL.shape[0])
+
+    def check_memory(self, memory: Memory | None, batch: int) -> None:
+        """There is an encoder's output exactly if the layers read one, and it fits.
+
+        Raises:
+            ValueError: It is missing, superfluous or of another size.
+        """
+        config = self.config
+        if not config.cross_attention:
+            if memory is not None:
+                raise ValueError("memory is given, but nothing reads it: config.cross_attention=False")
+            return
+        if memory is None:
+            raise ValueError("memory=None, but config.cross_attention=True: pass a Memory with an encoder's output")
+        shape = memory.hidden_BED.shape
+        if len(shape) != 3 or (shape[0], shape[2]) != (batch, config.d_model) or shape[1] == 0:
+            raise ValueError(
+                f"memory.hidden_BED has shape {tuple(shape)}; it must be [{batch}, source length, {config.d_model}]"
+            )
+        check_mask("memory.valid_BE", memory.valid_BE, shape[:2])
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
@@ -72,8 +129,91 @@ class ReformerLM(nn.Module):
             if name.startswith(("embedding.", "positions.")):
                 parameter.normal_(std=self.config.d_model**-0.5, generator=generator)
             elif parameter.dim() == 2:
-                parameter.normal_(std=math.sqrt(1 / parameter.shape[1]), generator=generator)
-            elif name.endswith(".bias") or name == "head.bias":
+                parameter.normal_(std=parameter.shape[1] ** -0.5, generator=generator)
+            elif name.endswith(".bias"):
                 parameter.zero_()
             else:
                 parameter.fill_(1)
+
+
+class ReformerLM(nn.Module):
+    """A Reformer language model, or one of the variants it is compared with: the config says which.
+
+    With `config.causal` it predicts the next token at each position, otherwise whatever it is trained for, such as
+    masked tokens; with `config.cross_attention` it is the decoder of an encoder-decoder.
+    """
+
+    def __init__(self, config: ReformerConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.trunk = Reformer(config, generator)
+        self.head = Linear(config.d_merged, config.vocab_size)
+        self._initialise(generator)
+
+    def forward(
+        self,
+        token_BL: Tensor,
+        *,
+        seed: int,
+        valid_BL: Tensor | None = None,
+        memory: Memory | None = None,
+        rotations: Rotations | None = None,
+    ) -> Tensor:
+        """Logits at each position, logit_BLV; arguments and errors as in `Reformer.forward`."""
+        hidden_BLD = self.trunk(token_BL, seed=seed, valid_BL=valid_BL, memory=memory, rotations=rotations)
+        logit_BLV: Tensor = self.head(hidden_BLD)
+        return logit_BLV
+
+    def loss(
+        self,
+        token_BL: Tensor,
+        target_BL: Tensor,
+        *,
+        seed: int,
+        valid_BL: Tensor | None = None,
+        counted_BL: Tensor | None = None,
+        memory: Memory | None = None,
+        rotations: Rotations | None = None,
+    ) -> Tensor:
+        """Mean cross-entropy in nats of predicting `target_BL` from `token_BL`, never holding all logits.
+
+        Args:
+            token_BL: As in `Reformer.forward`, and so are `seed`, `valid_BL`, `memory` and `rotations`.
+            target_BL: int64, the right token at each position.
+            seed: See above.
+            valid_BL: See above.
+            counted_BL: bool, which targets count; `None` for all. A target that does not count must still be a token.
+            memory: See above.
+            rotations: See above.
+
+        Returns:
+            A scalar, float32 at least.
+
+        Raises:
+            ValueError: An argument is not as described; names it.
+        """
+        check_tokens("target_BL", target_BL, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
+        if target_BL.shape != token_BL.shape:
+            raise ValueError(
+                f"target_BL has shape {tuple(target_BL.shape)} and token_BL {tuple(token_BL.shape)}; "
+                "give one target for each token"
+            )
+        check_mask("counted_BL", counted_BL, target_BL.shape)
+        check_some("counted_BL", counted_BL)
+        hidden_BLD = self.trunk(token_BL, seed=seed, valid_BL=valid_BL, memory=memory, rotations=rotations)
+        return chunked_cross_entropy(
+            hidden_BLD,
+            self.head.weight,
+            self.head.bias,
+            target_BL,
+            chunk_len=self.config.loss_chunk_len,
+            counted_BL=counted_BL,
+        )
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator) -> None:
+        if self.config.tie_embeddings:
+            self.head.weight = self.trunk.embedding.weight
+        else:
+            self.head.weight.normal_(std=self.config.d_merged**-0.5, generator=generator)
+        self.head.bias.zero_()

@@ -14,23 +14,35 @@ def derived_seed(seed: int, *path: str | int) -> int:
 
 
 class Replay:
-    """What one call of one layer needs to be repeated exactly: its seed, and decisions that must not be taken twice.
+    """What one call of one layer half needs to be repeated exactly.
 
-    Make one for each call of each layer. Two calls before one backward pass then cannot disturb each other.
+    Make one for each call of each half. Two calls before one backward pass then cannot disturb each other.
 
     Attributes:
         training: Whether the call was made in training mode. A model that has gone into evaluation mode since must
             still be recomputed as it was.
+        valid_BL: False where a position is padding; `None` if none is.
+        rotation_HRKN: What to hash against; `None` to draw it from the seed.
     """
 
-    def __init__(self, seed: int, *, training: bool) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *path: str | int,
+        training: bool,
+        valid_BL: Tensor | None = None,
+        rotation_HRKN: Tensor | None = None,
+    ) -> None:
         self.training = training
-        self._seed = seed
+        self.valid_BL = valid_BL
+        self.rotation_HRKN = rotation_HRKN
+        # Seeds are derived when they are needed: torch.compile cannot trace a digest.
+        self._seed, self._path = seed, path
         self._decisions: dict[str, Tensor] = {}
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
         """A fresh generator: asked twice for the same purpose it yields the same numbers twice."""
-        return torch.Generator(device).manual_seed(derived_seed(self._seed, purpose))
+        return torch.Generator(device).manual_seed(derived_seed(self._seed, *self._path, purpose))
 
     def decide(self, purpose: str, choose: Callable[[], Tensor]) -> Tensor:
         """The result of `choose`, called the first time only.
@@ -41,6 +53,12 @@ class Replay:
         if purpose not in self._decisions:
             self._decisions[purpose] = choose()
         return self._decisions[purpose]
+
+    def dropped(self, x: Tensor, rate: float, purpose: str) -> Tensor:
+        """In training, `x` with dropout whose mask belongs to this purpose; otherwise `x` itself."""
+        if not (self.training and rate):
+            return x
+        return dropout(x, rate, self.generator(purpose, x.device))
 
 
 def dropout(x: Tensor, rate: float, generator: torch.Generator) -> Tensor:

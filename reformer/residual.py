@@ -1,128 +1,68 @@
 """The residual switch: how layers are chained, and what is kept for the backward pass."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import assert_never
 
 import torch
-from torch import Tensor, nn
-from torch.nn import Parameter
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from reformer.attention import SelfAttention
-from reformer.config import AnyAttention, ReformerConfig, Residual
-from reformer.feed_forward import FeedForward
-from reformer.randomness import Replay, derived_seed, dropout
-from reformer.reversible import Half, reversible_sequence, run_half, two_streams
+from reformer.config import ReformerConfig
+from reformer.reversible import Half, Layer, Streams, checkpointed_sequence, reversible_sequence, run_half
+
+Stack = Callable[[Sequence[Layer], Tensor], Tensor]
+"""Layers bound to one call, and the embedding of shape BLD, to the merged stream that the head reads."""
 
 
-class Branch(nn.Module):
-    """Normalise, transform, drop out: one half of a layer, before it is added to a stream."""
-
-    def __init__(self, config: ReformerConfig, inner: SelfAttention | FeedForward) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(config.d_model)
-        self.inner = inner
-        self._dropout = config.dropout
-
-    def forward(self, x_BLD: Tensor, piece: slice, replay: Replay) -> Tensor:
-        """What this half adds to its stream."""
-        out_BLD: Tensor = self.inner(self.norm(x_BLD), piece, replay)
-        if replay.training and self._dropout:
-            generator = replay.generator(f"branch dropout {piece.start}", x_BLD.device)
-            out_BLD = dropout(out_BLD, self._dropout, generator)
-        return out_BLD
-
-
-class Block(nn.Module):
-    """One layer: an attention half and a feed-forward half. Every stack chains the same blocks."""
-
-    def __init__(self, config: ReformerConfig, attention: AnyAttention) -> None:
-        super().__init__()
-        self.attention = Branch(config, SelfAttention(config, attention))
-        self.feed_forward = Branch(config, FeedForward(config))
-
-    def bound(self, seed: int) -> tuple[Half, Half]:
-        """Both halves, tied to the randomness of one call."""
-        return (
-            BoundBranch(self.attention, Replay(derived_seed(seed, "attention"), training=self.training)),
-            BoundBranch(self.feed_forward, Replay(derived_seed(seed, "feed_forward"), training=self.training)),
-        )
-
-
-class BoundBranch:
-    """A branch with the randomness of one call: run again, it gives the same values."""
-
-    def __init__(self, branch: Branch, replay: Replay) -> None:
-        self._branch = branch
-        self._replay = replay
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Of the branch."""
-        return tuple(self._branch.parameters())
-
-    def pieces(self, length: int) -> Sequence[slice]:
-        """As the branch's inner module allows."""
-        return self._branch.inner.pieces(length)
-
-    def __call__(self, x_BLD: Tensor, piece: slice) -> Tensor:
-        """The branch's value."""
-        out_BLD: Tensor = self._branch(x_BLD, piece, self._replay)
-        return out_BLD
-
-
-Stack = Callable[[Sequence[tuple[Half, Half]], Tensor], Tensor]
-"""Layers bound to one call, and the embedding, to the merged stream that the head reads; both of shape BLD."""
-
-
-def stack_for(residual: Residual) -> Stack:
-    """The function that chains layers in this way."""
-    match residual:
+def stack_for(config: ReformerConfig) -> Stack:
+    """The function that chains layers as the config says."""
+    merge = concatenated if config.merge == "concatenate" else mean
+    match config.residual:
         case "standard":
-            return standard_stack
+            return partial(_two_streams, standard_sequence, merge)
         case "checkpointed":
-            return checkpointed_stack
+            return partial(_two_streams, checkpointed_sequence, merge)
         case "reversible":
-            return reversible_stack
+            return partial(_two_streams, reversible_sequence, merge)
         case "single_stream":
             return single_stream_stack
         case _:
-            assert_never(residual)
+            assert_never(config.residual)
 
 
-def standard_stack(layers: Sequence[tuple[Half, Half]], x_BLD: Tensor) -> Tensor:
-    """Two streams, every activation kept."""
-    x1, x2 = x_BLD, x_BLD
-    for f, g in layers:
-        x1 = x1 + recomputed_pieces(f, x2)
-        x2 = x2 + recomputed_pieces(g, x1)
-    return merged(x1, x2)
+Run = Callable[[Sequence[Layer], Tensor, Tensor], Streams]
+Merge = Callable[[Tensor, Tensor], Tensor]
 
 
-def checkpointed_stack(layers: Sequence[tuple[Half, Half]], x_BLD: Tensor) -> Tensor:
-    """Two streams, each layer's inputs kept and the rest recomputed: the usual alternative to reversibility."""
-    x1, x2 = x_BLD, x_BLD
+def _two_streams(run: Run, merge: Merge, layers: Sequence[Layer], x_BLD: Tensor) -> Tensor:
+    return merge(*run(layers, x_BLD, x_BLD))
+
+
+def standard_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
+    """Two streams, every activation kept, but for halves in several pieces, which are recomputed piece by piece."""
     for layer in layers:
-        x1, x2 = checkpoint(two_streams, *layer, x1, x2, use_reentrant=False, preserve_rng_state=False)
-    return merged(x1, x2)
+        for half in layer:
+            x1_BLD, x2_BLD = x2_BLD, x1_BLD + recomputed_pieces(half, x2_BLD)
+    return x1_BLD, x2_BLD
 
 
-def reversible_stack(layers: Sequence[tuple[Half, Half]], x_BLD: Tensor) -> Tensor:
-    """Two streams, only the last outputs kept."""
-    return merged(*reversible_sequence(layers, x_BLD, x_BLD))
-
-
-def single_stream_stack(layers: Sequence[tuple[Half, Half]], x_BLD: Tensor) -> Tensor:
+def single_stream_stack(layers: Sequence[Layer], x_BLD: Tensor) -> Tensor:
     """The ordinary Transformer's x + f(x), every activation kept."""
-    for f, g in layers:
-        x_BLD = x_BLD + recomputed_pieces(f, x_BLD)
-        x_BLD = x_BLD + recomputed_pieces(g, x_BLD)
+    for layer in layers:
+        for half in layer:
+            x_BLD = x_BLD + recomputed_pieces(half, x_BLD)
     return x_BLD
 
 
-def merged(x1_BLD: Tensor, x2_BLD: Tensor) -> Tensor:
-    """Both streams as one: their mean."""
+def mean(x1_BLD: Tensor, x2_BLD: Tensor) -> Tensor:
+    """Both streams as one of width D."""
     return (x1_BLD + x2_BLD) / 2
+
+
+def concatenated(x1_BLD: Tensor, x2_BLD: Tensor) -> Tensor:
+    """Both streams side by side, of width 2 D."""
+    return torch.cat([x1_BLD, x2_BLD], dim=-1)
 
 
 def recomputed_pieces(half: Half, x_BLD: Tensor) -> Tensor:
@@ -131,6 +71,7 @@ def recomputed_pieces(half: Half, x_BLD: Tensor) -> Tensor:
     if len(pieces) == 1 or not torch.is_grad_enabled():
         return run_half(half, x_BLD)
     recomputed = [
-        checkpoint(half, x_BLD[:, piece], piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces
+        checkpoint(half, x_BLD[:, piece], piece, *half.context, use_reentrant=False, preserve_rng_state=False)
+        for piece in pieces
     ]
     return torch.cat(recomputed, dim=1)

@@ -1,8 +1,9 @@
-"""Reversible residual layers for any two functions f and g (paper, section 3, equations 8 and 9).
+"""Reversible residual layers for any functions f, g, ... (paper, section 3, equations 8 and 9).
 
     y1 = x1 + f(x2)        x2 = y2 - g(y1)
     y2 = x2 + g(y1)        x1 = y1 - f(x2)
 
+A layer is any number of such halves: each adds to one stream what it makes of the other, and the streams change places.
 Nothing but the last layer's outputs is kept for the backward pass; every layer rebuilds its inputs from its outputs.
 Each layer is one autograd node with its parameters as inputs, so that gradients arrive, and hooks on them fire, layer
 by layer. Each half is recomputed once.
@@ -10,12 +11,13 @@ by layer. Each half is recomputed once.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import Parameter
+from torch.utils.checkpoint import checkpoint
 
 
 class Half(Protocol):
@@ -25,28 +27,59 @@ class Half(Protocol):
     def parameters(self) -> tuple[Parameter, ...]:
         """Everything trainable that the branch uses."""
 
+    @property
+    def context(self) -> tuple[Tensor, ...]:
+        """Tensors from outside that the branch reads and that may want a gradient, such as an encoder's output."""
+
     def pieces(self, length: int) -> Sequence[slice]:
         """How the sequence may be cut: pieces that the branch treats independently of each other."""
 
-    def __call__(self, x_BLD: Tensor, piece: slice, /) -> Tensor:
-        """The branch's value on `x_BLD`, which is the given piece of the sequence."""
+    def __call__(self, x_BLD: Tensor, piece: slice, /, *context: Tensor) -> Tensor:
+        """The branch's value on `x_BLD`, which is the given piece of the sequence, and on its context."""
+
+
+Layer = Sequence[Half]
+"""The halves of one layer, in order: two as in the paper, or any other number."""
+
+Streams = tuple[Tensor, Tensor]
 
 
 def run_half(half: Half, x_BLD: Tensor) -> Tensor:
     """The branch on the whole sequence, piece by piece."""
     pieces = half.pieces(x_BLD.shape[1])
     if len(pieces) == 1:
-        return half(x_BLD, pieces[0])
-    return torch.cat([half(x_BLD[:, piece], piece) for piece in pieces], dim=1)
+        return half(x_BLD, pieces[0], *half.context)
+    return torch.cat([half(x_BLD[:, piece], piece, *half.context) for piece in pieces], dim=1)
 
 
-def reversible_sequence(layers: Sequence[tuple[Half, Half]], x1_BLD: Tensor, x2_BLD: Tensor) -> tuple[Tensor, Tensor]:
+def run_layer(layer: Layer, x1: Tensor, x2: Tensor) -> Streams:
+    """One layer, forwards."""
+    for half in layer:
+        x1, x2 = x2, x1 + run_half(half, x2)
+    return x1, x2
+
+
+def plain_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
+    """The same function as `reversible_sequence` by plain autograd, every activation kept; for comparison."""
+    for layer in layers:
+        x1_BLD, x2_BLD = run_layer(layer, x1_BLD, x2_BLD)
+    return x1_BLD, x2_BLD
+
+
+def checkpointed_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
+    """The same function by `torch.utils.checkpoint`, each layer's inputs kept; for comparison."""
+    for layer in layers:
+        x1_BLD, x2_BLD = checkpoint(run_layer, layer, x1_BLD, x2_BLD, use_reentrant=False, preserve_rng_state=False)
+    return x1_BLD, x2_BLD
+
+
+def reversible_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
     """Run reversible layers over two streams.
 
     The backward pass may run once for each forward pass, and the two results must not be changed in place before it.
 
     Args:
-        layers: f and g of each layer, bound to this call.
+        layers: The halves of each layer, bound to this call.
         x1_BLD: First stream.
         x2_BLD: Second stream.
 
@@ -54,20 +87,20 @@ def reversible_sequence(layers: Sequence[tuple[Half, Half]], x1_BLD: Tensor, x2_
         Both streams after the last layer.
     """
     if not torch.is_grad_enabled():
-        for f, g in layers:
-            x1_BLD, x2_BLD = two_streams(f, g, x1_BLD, x2_BLD)
-        return x1_BLD, x2_BLD
+        return plain_sequence(layers, x1_BLD, x2_BLD)
     chain = _Chain()
-    for depth, (f, g) in enumerate(layers):
-        inputs = (chain, depth, f, g, x1_BLD, x2_BLD, *f.parameters, *g.parameters)
+    for depth, layer in enumerate(layers):
+        inputs = (chain, depth, layer, x1_BLD, x2_BLD, *_contexts(layer), *_parameters(layer))
         x1_BLD, x2_BLD = _ReversibleLayer.apply(*inputs)  # type: ignore[no-untyped-call]
     return x1_BLD, x2_BLD
 
 
-def two_streams(f: Half, g: Half, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
-    """One layer, forwards."""
-    y1 = x1 + run_half(f, x2)
-    return y1, x2 + run_half(g, y1)
+def _contexts(layer: Layer) -> list[Tensor]:
+    return [tensor for half in layer for tensor in half.context]
+
+
+def _parameters(layer: Layer) -> list[Parameter]:
+    return [parameter for half in layer for parameter in half.parameters]
 
 
 class _Chain:
@@ -103,7 +136,7 @@ class _Chain:
 class _Context(FunctionCtx):
     chain: _Chain
     depth: int
-    halves: tuple[Half, Half]
+    layer: Layer
     autocast: AbstractContextManager[Any]
     versions: tuple[int, ...]
 
@@ -111,36 +144,39 @@ class _Context(FunctionCtx):
 class _ReversibleLayer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: _Context, chain: _Chain, depth: int, f: Half, g: Half, x1: Tensor, x2: Tensor, *parameters: Parameter
-    ) -> tuple[Tensor, Tensor]:
-        y1, y2 = two_streams(f, g, x1, x2)
+        ctx: _Context, chain: _Chain, depth: int, layer: Layer, x1: Tensor, x2: Tensor, *inputs: Tensor
+    ) -> Streams:
+        y1, y2 = run_layer(layer, x1, x2)
         chain.put(depth, y1, y2)
-        ctx.chain, ctx.depth, ctx.halves, ctx.autocast = chain, depth, (f, g), _present_autocast(x1.device.type)
-        ctx.versions = _versions(parameters)
+        ctx.chain, ctx.depth, ctx.layer, ctx.autocast = chain, depth, layer, _present_autocast(x1.device.type)
+        ctx.versions = _versions(inputs)
         return y1, y2
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, d1: Tensor, d2: Tensor) -> tuple[Tensor | None, ...]:
-        (f, g), (y1, y2) = ctx.halves, ctx.chain.take(ctx.depth)
-        if _versions((*f.parameters, *g.parameters)) != ctx.versions:
+        y1, y2 = ctx.chain.take(ctx.depth)
+        if _versions((*_contexts(ctx.layer), *_parameters(ctx.layer))) != ctx.versions:
             raise RuntimeError(
-                "A parameter of a reversible layer was changed in place between the forward and the backward pass, "
-                "which rebuilds activations with it. Step the optimiser after the backward pass."
+                "A parameter or context tensor of a reversible layer was changed in place between the forward and the "
+                "backward pass, which rebuilds activations with it. Step the optimiser after the backward pass."
             )
+        d_contexts: list[Tensor | None] = []
+        d_parameters: list[Tensor | None] = []
         with ctx.autocast:
-            x2, d_y1, d_g = _invert_half(g, y1, y2, d2)
-            d1 = d1 + d_y1
-            del y2, d_y1
-            x1, d_x2, d_f = _invert_half(f, x2, y1, d1)
-            d2 = d2 + d_x2
+            for half in reversed(ctx.layer):
+                undone = _undo_half(half, y1, y2, d2)
+                y1, y2 = undone.other, y1
+                d1, d2 = d2, d1 + undone.d_given
+                d_contexts[:0], d_parameters[:0] = undone.d_context, undone.d_parameters
+                del undone
         if ctx.depth > 0:
-            ctx.chain.put(ctx.depth - 1, x1, x2)
-        return (None, None, None, None, d1, d2, *d_f, *d_g)
+            ctx.chain.put(ctx.depth - 1, y1, y2)
+        return (None, None, None, d1, d2, *d_contexts, *d_parameters)
 
 
-def _versions(parameters: Sequence[Parameter]) -> tuple[int, ...]:
-    return tuple(parameter._version for parameter in parameters)
+def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    return tuple(tensor._version for tensor in tensors)
 
 
 def _present_autocast(device_type: str) -> AbstractContextManager[Any]:
@@ -152,32 +188,42 @@ def _present_autocast(device_type: str) -> AbstractContextManager[Any]:
     )
 
 
-def _invert_half(
-    half: Half, given_BLD: Tensor, total_BLD: Tensor, d_total_BLD: Tensor
-) -> tuple[Tensor, Tensor, tuple[Tensor | None, ...]]:
+class _Undone(NamedTuple):
+    other: Tensor
+    d_given: Tensor
+    d_context: list[Tensor | None]
+    d_parameters: list[Tensor | None]
+
+
+def _undo_half(half: Half, given_BLD: Tensor, total_BLD: Tensor, d_total_BLD: Tensor) -> _Undone:
     """Undo `total = other + half(given)` and pull the gradient back through it.
 
     Piece by piece, so that a branch that treats positions independently needs the memory of one piece only.
-
-    Returns:
-        other_BLD, the gradient with respect to `given`, and those with respect to the branch's parameters.
     """
-    trainable = [parameter for parameter in half.parameters if parameter.requires_grad]
-    d_trainable: list[Tensor | None] = [None] * len(trainable)
+    context = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in half.context]
+    wanted = [tensor for tensor in (*context, *half.parameters) if tensor.requires_grad]
+    d_wanted: list[Tensor | None] = [None] * len(wanted)
     other, d_given = [], []
     for piece in half.pieces(given_BLD.shape[1]):
         leaf = given_BLD[:, piece].detach().requires_grad_()
         with torch.enable_grad():
-            branch = half(leaf, piece)
+            branch = half(leaf, piece, *context)
         other.append(total_BLD[:, piece] - branch.detach())
-        d_branch = d_total_BLD[:, piece].to(branch.dtype)
-        d_leaf, *d_piece = torch.autograd.grad(branch, [leaf, *trainable], d_branch, allow_unused=True)
-        del branch, leaf
-        d_given.append(torch.zeros_like(given_BLD[:, piece]) if d_leaf is None else d_leaf)
-        d_trainable = [_plus(old, new) for old, new in zip(d_trainable, d_piece, strict=True)]
-    found = iter(d_trainable)
-    d_parameters = tuple(next(found) if parameter.requires_grad else None for parameter in half.parameters)
-    return _joined(other), _joined(d_given), d_parameters
+        d_leaf, *d_piece = _gradients(branch, [leaf, *wanted], d_total_BLD[:, piece])
+        del branch
+        d_given.append(torch.zeros_like(leaf) if d_leaf is None else d_leaf)
+        del leaf
+        d_wanted = [_plus(old, new) for old, new in zip(d_wanted, d_piece, strict=True)]
+    found = iter(d_wanted)
+    d_context = [next(found) if tensor.requires_grad else None for tensor in context]
+    d_parameters = [next(found) if parameter.requires_grad else None for parameter in half.parameters]
+    return _Undone(_joined(other), _joined(d_given), d_context, d_parameters)
+
+
+def _gradients(branch: Tensor, inputs: Sequence[Tensor], d_branch: Tensor) -> Sequence[Tensor | None]:
+    if not branch.requires_grad:
+        return [None] * len(inputs)
+    return torch.autograd.grad(branch, inputs, d_branch.to(branch.dtype), allow_unused=True)
 
 
 def _plus(old: Tensor | None, new: Tensor | None) -> Tensor | None:

@@ -7,8 +7,11 @@ from pydantic import Field, model_validator
 from ablations.harness.cell import Cell
 from reformer.config import Frozen
 
-SCHEMA = 1
-"""Version of the records this code writes; older ones are upgraded when read, newer ones are refused."""
+SCHEMA = 2
+"""Version of the records this code writes; older ones are upgraded when read, newer ones are refused.
+
+1: as now, but configs lacked the fields that the whole Reformer added, all of which have the old behaviour as default.
+"""
 
 Status = Literal["ok", "oom", "killed", "timeout", "error", "unsupported", "not_run"]
 """`not_run` means that something the cell needs is missing here (a data set); it is tried again on the next run."""

@@ -117,8 +117,13 @@ def _invalid(path: Path, number: int, fault: str) -> UserError:
 
 
 def _upgraded(content: Any) -> Any:  # noqa: ANN401  (whatever the line holds; validation comes after)
-    """Content of an older schema in today's form. There is only one schema so far."""
-    return content
+    """Content of an older schema in today's form.
+
+    Fields that a config has gained since take their defaults, and the cell gets the id that follows from them.
+    """
+    if not isinstance(content, dict) or content.get("schema_version") == SCHEMA:
+        return content
+    return content | {"schema_version": SCHEMA, "cell_id": Cell.model_validate(content.get("cell")).id}
 
 
 def _cut_short(path: Path, number: int) -> UserError:

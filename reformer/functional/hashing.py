@@ -29,8 +29,17 @@ def random_rotations(
 
 
 @torch.no_grad()
-def hash_vectors(vector_BHLK: Tensor, rotation_HRKN: Tensor, *, n_buckets: Sequence[int]) -> Tensor:
+def hash_vectors(
+    vector_BHLK: Tensor, rotation_HRKN: Tensor, *, n_buckets: Sequence[int], valid_BL: Tensor | None = None
+) -> Tensor:
     """Bucket of each vector in each round: `argmax([xR; -xR])` for each factor, first factor least significant.
+
+    Args:
+        vector_BHLK: What is hashed.
+        rotation_HRKN: From `random_rotations`.
+        n_buckets: Even factors of the bucket count.
+        valid_BL: False where a position is padding: it gets a bucket of its own, one behind all others, so that it
+            sorts last and moves nobody.
 
     Returns:
         bucket_BHRL in int16 where all ids fit, in int32 otherwise. No gradient passes.
@@ -42,7 +51,8 @@ def hash_vectors(vector_BHLK: Tensor, rotation_HRKN: Tensor, *, n_buckets: Seque
         _hash_once(torch.einsum("bhlk,hkn->bhln", vector_BHLK, rotation_HRKN[:, round_]), n_buckets)
         for round_ in range(n_rounds)
     ]
-    return torch.stack(per_round, dim=2)
+    bucket_BHRL = torch.stack(per_round, dim=2)
+    return bucket_BHRL if valid_BL is None else bucket_BHRL.masked_fill(~valid_BL[:, None, None], math.prod(n_buckets))
 
 
 def _hash_once(projection_BHLN: Tensor, n_buckets: Sequence[int]) -> Tensor:

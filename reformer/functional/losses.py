@@ -5,14 +5,22 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from reformer.functional.scores import widened
+
 
 def chunked_cross_entropy(
-    hidden_BLD: Tensor, weight_VD: Tensor, bias_V: Tensor, target_BL: Tensor, *, chunk_len: int
+    hidden_BLD: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor,
+    target_BL: Tensor,
+    *,
+    chunk_len: int,
+    counted_BL: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of `linear(hidden)` against the targets, in nats.
 
     Logits exist for `chunk_len` positions of each sequence at a time, in the forward pass and, recomputed, in the
-    backward pass.
+    backward pass; in float32 at least, whatever the type of the weights.
 
     Args:
         hidden_BLD: What the output layer reads.
@@ -20,19 +28,23 @@ def chunked_cross_entropy(
         bias_V: Of the output layer.
         target_BL: The right tokens, int64.
         chunk_len: Positions at a time.
+        counted_BL: Which targets count; `None` for all. Those that do not may hold anything.
 
     Returns:
         A scalar, float32 or wider.
     """
-    total = torch.zeros((), dtype=torch.promote_types(hidden_BLD.dtype, torch.float32), device=hidden_BLD.device)
-    for hidden, target in zip(hidden_BLD.split(chunk_len, dim=1), target_BL.split(chunk_len, dim=1), strict=True):
+    if counted_BL is None:
+        counted_BL = torch.ones_like(target_BL, dtype=torch.bool)
+    total = widened(hidden_BLD.new_zeros(()))
+    chunks = (tensor.split(chunk_len, dim=1) for tensor in (hidden_BLD, target_BL, counted_BL))
+    for hidden, target, counted in zip(*chunks, strict=True):
         total = total + checkpoint(
-            _summed, hidden, weight_VD, bias_V, target, use_reentrant=False, preserve_rng_state=False
+            _summed, hidden, weight_VD, bias_V, target, counted, use_reentrant=False, preserve_rng_state=False
         )
-    return total / target_BL.numel()
+    return total / counted_BL.sum()
 
 
-def _summed(hidden_BLD: Tensor, weight_VD: Tensor, bias_V: Tensor, target_BL: Tensor) -> Tensor:
-    logit_BLV = F.linear(hidden_BLD, weight_VD, bias_V)
-    wide = torch.promote_types(logit_BLV.dtype, torch.float32)
-    return F.cross_entropy(logit_BLV.flatten(0, 1).to(wide), target_BL.flatten(), reduction="sum")
+def _summed(hidden_BLD: Tensor, weight_VD: Tensor, bias_V: Tensor, target_BL: Tensor, counted_BL: Tensor) -> Tensor:
+    logit_BLV = widened(F.linear(hidden_BLD, weight_VD, bias_V))
+    loss_x = F.cross_entropy(logit_BLV.flatten(0, 1), target_BL.masked_fill(~counted_BL, 0).flatten(), reduction="none")
+    return loss_x.masked_fill(~counted_BL.flatten(), 0).sum()

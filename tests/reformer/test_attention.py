@@ -9,16 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reformer.functional.attention import (
-    NOTHING_SEEN,
-    combine_rounds,
-    dense_attention,
-    fused_attention,
-    local_attention,
-    lsh_attention,
-    query_chunked_attention,
-    unit_keys,
-)
+from reformer.functional.chunked import NOTHING_SEEN
+from reformer.functional.dense import dense_attention, fused_attention, query_chunked_attention
+from reformer.functional.local import local_attention
+from reformer.functional.lsh import combine_rounds, lsh_attention
+from reformer.functional.scores import unit_keys
+from reformer.functional.windows import Window
 from tests import oracles
 
 BATCH, HEADS, WIDTH = 2, 3, 5
@@ -70,9 +66,8 @@ def test_lsh_attention_equals_brute_force_over_explicit_masks(
     )
 
     def ours(query: Tensor, value: Tensor) -> Tensor:
-        return lsh_attention(
-            query, unit_keys(query), value, bucket, n_chunks_before=n_before, n_chunks_after=n_after, **sizes
-        )
+        window = Window(chunk_len, n_before, n_after, "across_rounds")
+        return lsh_attention(query, unit_keys(query), value, bucket, window=window, causal=causal)
 
     def plain(query: Tensor, value: Tensor) -> Tensor:
         return oracles.every_head(query, oracles.unit_keys(query), value, count)
@@ -88,9 +83,7 @@ def test_lsh_attention_with_one_chunk_and_one_round_is_dense_shared_qk_attention
 
     def ours(query: Tensor, value: Tensor) -> Tensor:
         key = unit_keys(query)
-        return lsh_attention(
-            query, key, value, bucket, causal=causal, chunk_len=chunk_len, n_chunks_before=1, n_chunks_after=0
-        )
+        return lsh_attention(query, key, value, bucket, causal=causal, window=Window(chunk_len, 1, 0, "across_rounds"))
 
     def plain(query: Tensor, value: Tensor) -> Tensor:
         return dense_attention(query, unit_keys(query), value, causal=causal, exclude_self=True)
@@ -101,7 +94,7 @@ def test_lsh_attention_with_one_chunk_and_one_round_is_dense_shared_qk_attention
 def test_equal_rounds_change_nothing() -> None:
     query, value, _ = inputs(length=29)
     bucket = torch.randint(6, (BATCH, HEADS, 1, 29), generator=torch.Generator().manual_seed(2))
-    sizes: dict[str, Any] = {"causal": True, "chunk_len": 7, "n_chunks_before": 0, "n_chunks_after": 0}
+    sizes: dict[str, Any] = {"causal": True, "window": Window(7, 0, 0, "across_rounds")}
     once = lsh_attention(query, unit_keys(query), value, bucket, **sizes)
     thrice = lsh_attention(query, unit_keys(query), value, bucket.expand(-1, -1, 3, -1), **sizes)
     torch.testing.assert_close(once, thrice, rtol=EXACT, atol=EXACT)
@@ -156,7 +149,7 @@ def test_local_attention_equals_brute_force(length: int, exclude_self: bool, cau
     count = oracles.local_counts(length, chunk_len=4, n_before=2, n_after=1, **masks)
     count = count.expand(BATCH, HEADS, length, length)
     assert_same_values_and_gradients(
-        lambda *x: local_attention(*x, **masks, chunk_len=4, n_chunks_before=2, n_chunks_after=1),
+        lambda *x: local_attention(*x, **masks, window=Window(4, 2, 1, "none")),
         lambda query, key, value: oracles.every_head(query, key, value, count),
         (query, key, value),
         weight,
@@ -166,7 +159,7 @@ def test_local_attention_equals_brute_force(length: int, exclude_self: bool, cau
 def test_a_position_that_sees_only_itself_returns_its_value_in_float32() -> None:
     query, value, _ = (x.float() for x in inputs(length=17))
     bucket = torch.randint(4, (BATCH, HEADS, 5, 17), generator=torch.Generator().manual_seed(3))
-    sizes: dict[str, Any] = {"chunk_len": 4, "n_chunks_before": 1, "n_chunks_after": 0}
+    sizes: dict[str, Any] = {"window": Window(4, 1, 0, "across_rounds")}
     out = lsh_attention(query, unit_keys(query), value, bucket, causal=True, **sizes)
     # Five fifths of it: float32 rounds the sum of the rounds' weights by less than 3e-7.
     torch.testing.assert_close(out[:, :, 0], value[:, :, 0], rtol=3e-7, atol=0)
@@ -175,7 +168,7 @@ def test_a_position_that_sees_only_itself_returns_its_value_in_float32() -> None
 def test_a_position_that_sees_only_itself_returns_its_value_in_float16_too() -> None:
     query, value, _ = (x.half() for x in inputs(length=17))
     bucket = torch.randint(4, (BATCH, HEADS, 2, 17), generator=torch.Generator().manual_seed(3))
-    sizes: dict[str, Any] = {"chunk_len": 4, "n_chunks_before": 1, "n_chunks_after": 0}
+    sizes: dict[str, Any] = {"window": Window(4, 1, 0, "across_rounds")}
     out = lsh_attention(query, unit_keys(query), value, bucket, causal=True, **sizes)
     assert out.dtype == torch.float16
     assert torch.equal(out[:, :, 0], value[:, :, 0])
@@ -194,7 +187,7 @@ def test_the_past_has_no_gradient_with_respect_to_the_future() -> None:
     query.requires_grad_()
     value.requires_grad_()
     bucket = torch.randint(8, (BATCH, HEADS, 3, length), generator=torch.Generator().manual_seed(4))
-    sizes: dict[str, Any] = {"chunk_len": 6, "n_chunks_before": 1, "n_chunks_after": 1}
+    sizes: dict[str, Any] = {"window": Window(6, 1, 1, "across_rounds")}
     out = lsh_attention(query, unit_keys(query), value, bucket, causal=True, **sizes)
     for gradient in torch.autograd.grad(out[:, :, :past].sum(), (query, value)):
         assert gradient[:, :, past:].abs().max() == 0

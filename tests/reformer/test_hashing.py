@@ -1,12 +1,17 @@
 """Hashing and sorting against loops."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
 
 from reformer.functional.hashing import bucket_dtype, hash_vectors, random_rotations
-from reformer.functional.sorting import invert, sort_by_bucket, to_chunks, with_neighbours
+from reformer.functional.sorting import invert, sort_by_bucket
+from reformer.functional.windows import Grid, Window, take_slots
+
+CPU = torch.device("cpu")
+Wrap = Literal["across_rounds", "per_round", "none"]
 
 
 @pytest.mark.parametrize("n_buckets", [(2,), (10,), (4, 6), (2, 4, 6)])
@@ -65,20 +70,46 @@ def test_sorting_is_by_bucket_then_position_and_can_be_undone() -> None:
     assert position.gather(-1, invert(position)).flatten().tolist() == list(range(6))
 
 
-def test_a_short_last_chunk_is_filled_with_a_position_that_no_token_has() -> None:
-    chunks = to_chunks(torch.arange(10).view(1, 1, 2, 5), chunk_len=3)
-    assert chunks[0, 0].tolist() == [[0, 1, 2], [3, 4, 5], [5, 6, 7], [8, 9, 5]]
+def seen(wrap: Wrap, *, n_before: int, n_after: int, n_rounds: int = 1, length: int = 4) -> list[list[int]]:
+    """Chunks of one position each, so that slots are positions counted through all rounds."""
+    slots: list[list[int]] = Grid(Window(1, n_before, n_after, wrap), n_rounds, length).seen_slots(CPU).tolist()
+    return slots
+
+
+def test_a_short_last_chunk_is_filled_with_what_no_token_has() -> None:
+    grid = Grid(Window(3, 0, 0, "none"), n_rounds=2, length=5)
+    chunks = grid.to_chunks(torch.arange(10).view(1, 1, 2, 5), fill=99)
+    assert chunks[0, 0].tolist() == [[0, 1, 2], [3, 4, 99], [5, 6, 7], [8, 9, 99]]
 
 
 def test_neighbours_wrap_around_or_end() -> None:
-    chunks = torch.arange(4).view(1, 1, 4, 1)
-    ring = with_neighbours(chunks, n_before=1, n_after=1, wrap=True)
-    assert ring[0, 0].tolist() == [[3, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 0]]
-    row = with_neighbours(chunks, n_before=2, n_after=0, wrap=False)
-    assert row[0, 0].tolist() == [[-1, -1, 0], [-1, 0, 1], [0, 1, 2], [1, 2, 3]]
+    assert seen("across_rounds", n_before=1, n_after=1) == [[3, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 0]]
+    assert seen("none", n_before=2, n_after=0) == [[-1, -1, 0], [-1, 0, 1], [0, 1, 2], [1, 2, 3]]
+
+
+def test_the_wrap_says_whether_rounds_are_neighbours() -> None:
+    two: dict[str, int] = {"n_before": 1, "n_after": 0, "n_rounds": 2, "length": 2}
+    assert seen("across_rounds", **two) == [[3, 0], [0, 1], [1, 2], [2, 3]]
+    assert seen("per_round", **two) == [[1, 0], [0, 1], [3, 2], [2, 3]]
+    assert seen("none", **two) == [[-1, 0], [0, 1], [-1, 2], [2, 3]]
 
 
 def test_a_window_wider_than_the_ring_sees_each_chunk_once() -> None:
-    chunks = torch.arange(2).view(1, 1, 2, 1)
-    ring = with_neighbours(chunks, n_before=2, n_after=1, wrap=True)
-    assert sorted(ring[0, 0, 0].tolist()) == [0, 1]
+    assert sorted(seen("across_rounds", n_before=2, n_after=1, length=2)[0]) == [0, 1]
+
+
+@pytest.mark.parametrize("wrap", ["across_rounds", "per_round", "none"])
+@pytest.mark.parametrize(("n_before", "n_after"), [(0, 0), (1, 0), (2, 1), (3, 4)])
+def test_looking_at_a_chunk_is_having_its_slots_in_the_window(wrap: Wrap, n_before: int, n_after: int) -> None:
+    grid = Grid(Window(3, n_before, n_after, wrap), n_rounds=2, length=11)
+    windows = grid.seen_slots(CPU) // 3
+    for chunk in range(grid.n_chunks):
+        for other in range(grid.n_chunks):
+            assert bool(grid.looks_at(torch.tensor(chunk), torch.tensor(other))) == (other in windows[chunk])
+
+
+def test_slots_are_taken_where_they_exist() -> None:
+    chunks = torch.arange(12).view(1, 2, 3, 2)
+    slots = torch.tensor([[0, 5, -1]])
+    assert take_slots(chunks, slots, fill=-7).tolist() == [[[[0, 5, -7]], [[6, 11, -7]]]]
+    assert take_slots(chunks, slots.expand(1, 2, 1, 3), fill=-7).tolist() == [[[[0, 5, -7]], [[6, 11, -7]]]]

@@ -1,7 +1,6 @@
 """The reversible stack on its own, for branches that have nothing to do with attention."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import pytest
 import torch
@@ -9,8 +8,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import Parameter
 
-from reformer.residual import Block
-from reformer.reversible import Half, reversible_sequence
+from reformer.reversible import Layer, reversible_sequence
 from tests.reformer.models import gradients, model, tokens
 
 BATCH, LENGTH, WIDTH, DEPTH = 2, 11, 6, 5
@@ -42,22 +40,26 @@ class Bound:
     def parameters(self) -> tuple[Parameter, ...]:
         return tuple(self.mixer.parameters())
 
+    @property
+    def context(self) -> tuple[Tensor, ...]:
+        return ()
+
     def pieces(self, length: int) -> Sequence[slice]:
         step = -(-length // self.mixer.cut)
         return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
-    def __call__(self, x: Tensor, piece: slice) -> Tensor:
-        del piece
+    def __call__(self, x: Tensor, piece: slice, *context: Tensor) -> Tensor:
+        del piece, context
         out: Tensor = self.mixer(x)
         return out
 
 
-def layers(cut: int = 1) -> tuple[list[Mixer], list[tuple[Half, Half]]]:
+def layers(cut: int = 1) -> tuple[list[Mixer], list[Layer]]:
     mixers = [Mixer(seed, cut) for seed in range(2 * DEPTH)]
     return mixers, [(Bound(f), Bound(g)) for f, g in zip(mixers[::2], mixers[1::2], strict=True)]
 
 
-def plainly(pairs: list[tuple[Half, Half]], x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+def plainly(pairs: list[Layer], x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
     everything = slice(0, LENGTH)
     for f, g in pairs:
         x1 = x1 + f(x2, everything)
@@ -184,7 +186,7 @@ def test_a_parameter_changed_before_the_backward_pass_is_refused() -> None:
     loss = reversible_sequence(pairs, *streams())[0].sum()
     with torch.no_grad():
         mixers[4].second.mul_(2)
-    with pytest.raises(RuntimeError, match="parameter of a reversible layer was changed in place"):
+    with pytest.raises(RuntimeError, match="of a reversible layer was changed in place"):
         loss.backward()
 
 
@@ -199,7 +201,7 @@ def test_gradients_that_share_memory_are_not_added_in_place() -> None:
         mixers = [Shift(seed, cut=3) for seed in range(2)]
         for mixer in mixers:
             mixer.shift = Parameter(torch.zeros(1, 4, WIDTH, dtype=torch.float64))
-        pairs: list[tuple[Half, Half]] = [(Bound(mixers[0]), Bound(mixers[1]))]
+        pairs: list[Layer] = [(Bound(mixers[0]), Bound(mixers[1]))]
         generator = torch.Generator().manual_seed(0)
         x1, x2 = torch.randn(2, 1, 12, WIDTH, generator=generator, dtype=torch.float64)
         if run is plainly:
@@ -229,7 +231,7 @@ def test_the_recomputation_runs_under_the_forward_pass_s_autocast() -> None:
     dtypes: list[torch.dtype] = []
     for variant in ("reversible_only", "dense"):
         one = model(variant, dtype=torch.float32)
-        inner = cast(Block, one.blocks[1]).feed_forward.inner
+        inner = one.trunk.layers[1].feed_forward.inner
         inner.register_forward_hook(lambda _module, _inputs, out: dtypes.append(out.dtype))
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = one.loss(*tokens(), seed=3)

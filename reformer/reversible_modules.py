@@ -1,0 +1,245 @@
+"""Reversible residual layers out of any PyTorch modules, without the Reformer around them.
+
+layers = [(ReadsContext(attention), feed_forward) for _ in range(12)]
+y1, y2 = ReversibleSequence(*layers)(x, x, memory)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+from torch.utils.checkpoint import get_device_states, set_device_states
+
+from reformer.reversible import Layer, Streams, plain_sequence, reversible_sequence, run_half, run_layer
+
+
+class ReadsContext(nn.Module):
+    """Marks a half that is called with the sequence's context tensors after its stream: `module(x, *context)`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """The module's value."""
+        out: Tensor = self.module(x, *context)
+        return out
+
+
+class ReversibleSequence(nn.Module):
+    """Layers of any modules over two streams, which keep no activation for the backward pass (paper, section 3).
+
+        y1 = x1 + f(x2)        y2 = x2 + g(y1)
+
+    Each layer is a sequence of halves: two as above, or any other number; each adds to one stream what it makes of the
+    other, then the streams change places. A half maps a tensor to one of the same shape. Everything that a half needs
+    to be run again as it was is kept for each call: the state of the random streams of the CPU and of every device
+    involved, training mode, autocast. Several forward passes may come before one backward pass. Buffers that a half
+    updates, such as the running statistics of batch normalisation, are updated once.
+
+    Args:
+        layers: The halves of each layer; those that read context tensors wrapped in `ReadsContext`.
+    """
+
+    def __init__(self, *layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        for index, layer in enumerate(layers):
+            if not layer:
+                raise ValueError(f"layers[{index}] has no halves; give each layer at least one module")
+        self.layers = nn.ModuleList(nn.ModuleList(layer) for layer in layers)
+
+    def forward(self, x1: Tensor, x2: Tensor, *context: Tensor) -> Streams:
+        """Run the layers.
+
+        Args:
+            x1: First stream, [batch, ...], at least two dimensions, floating point.
+            x2: Second stream, of the same shape and type.
+            context: Tensors for the halves that read them, such as an encoder's output. They receive gradients, each
+                once, whatever the number of layers.
+
+        Returns:
+            Both streams after the last layer. They must not be changed in place before the backward pass, which may run
+            once.
+
+        Raises:
+            ValueError: The streams do not match, or there is context that no half reads.
+        """
+        self._check(x1, x2, context)
+        return reversible_sequence(self.bound(context), x1, x2)
+
+    def bound(self, context: Sequence[Tensor]) -> list[Layer]:
+        """The layers tied to one call: run again, a half gives the same values."""
+        return [
+            [
+                ModuleHalf(half, tuple(context) if isinstance(half, ReadsContext) else ())
+                for half in cast(nn.ModuleList, layer)
+            ]
+            for layer in self.layers
+        ]
+
+    def _check(self, x1: Tensor, x2: Tensor, context: Sequence[Tensor]) -> None:
+        if x1.shape != x2.shape or x1.dtype != x2.dtype:
+            raise ValueError(
+                f"x2 is {x2.dtype} of shape {tuple(x2.shape)}, but must match x1, {x1.dtype} of shape {tuple(x1.shape)}"
+            )
+        if x1.dim() < 2 or not x1.is_floating_point():
+            raise ValueError(
+                f"x1 is {x1.dtype} of shape {tuple(x1.shape)}; a stream is floating point, [batch, ...], "
+                "of at least two dimensions"
+            )
+        if context and not any(isinstance(module, ReadsContext) for module in self.modules()):
+            raise ValueError(
+                f"context holds {len(context)} tensors that no half reads; wrap those that do in ReadsContext"
+            )
+
+
+class ModuleHalf:
+    """A module as a half of a reversible layer, tied to one call."""
+
+    def __init__(self, module: nn.Module, context: tuple[Tensor, ...]) -> None:
+        self._module = module
+        self._context = context
+        self._moment: _Moment | None = None
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Of the module."""
+        return tuple(self._module.parameters())
+
+    @property
+    def context(self) -> tuple[Tensor, ...]:
+        """What the module reads beside its stream."""
+        return self._context
+
+    def pieces(self, length: int) -> Sequence[slice]:
+        """One piece: what the module does is not known."""
+        return (slice(0, length),)
+
+    def __call__(self, x: Tensor, piece: slice, *context: Tensor) -> Tensor:
+        """The module's value; from the second time on, as it was the first time."""
+        del piece
+        if self._moment is None:
+            self._moment = _Moment.now(self._module, x, *context)
+            return self._run(x, *context)
+        with self._moment.again(self._module):
+            return self._run(x, *context)
+
+    def _run(self, x: Tensor, *context: Tensor) -> Tensor:
+        out: Tensor = self._module(x, *context)
+        return out
+
+
+class _Moment(NamedTuple):
+    """The state that a module's value depends on, besides parameters and inputs."""
+
+    cpu_stream: Tensor
+    devices: list[int]
+    device_type: str
+    device_streams: list[Tensor]
+    training: dict[nn.Module, bool]
+
+    @classmethod
+    def now(cls, module: nn.Module, *inputs: Tensor) -> "_Moment":
+        devices, streams = get_device_states(*inputs)
+        kinds = {tensor.device.type for tensor in inputs} - {"cpu"}
+        return cls(
+            torch.get_rng_state(),
+            list(devices),
+            min(kinds, default="cuda"),
+            streams,
+            {one: one.training for one in module.modules()},
+        )
+
+    @contextmanager
+    def again(self, module: nn.Module) -> Iterator[None]:
+        """The same state, for a while; random streams, training mode and buffers are afterwards as they were before."""
+        before = {one: one.training for one in module.modules()}
+        buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+        with torch.random.fork_rng(self.devices, device_type=self.device_type):
+            torch.set_rng_state(self.cpu_stream)
+            set_device_states(self.devices, self.device_streams, device_type=self.device_type)
+            _set_training(self.training)
+            try:
+                yield
+            finally:
+                _set_training(before)
+                with torch.no_grad():
+                    for buffer, value in buffers:
+                        buffer.copy_(value)
+
+
+def _set_training(training: dict[nn.Module, bool]) -> None:
+    for module, mode in training.items():
+        module.training = mode
+
+
+class Inversion(NamedTuple):
+    """How exactly reversible layers are undone.
+
+    Attributes:
+        layer_errors: For each layer, first to last, the error of its inputs as rebuilt from the last layer's outputs,
+            relative to the inputs' norm.
+        gradient_error: Difference of all gradients from plain autograd's, relative to the latter's norm.
+    """
+
+    layer_errors: tuple[float, ...]
+    gradient_error: float
+
+
+def check_inversion(sequence: ReversibleSequence, x1: Tensor, x2: Tensor, *context: Tensor) -> Inversion:
+    """Undo the layers and compare what comes back with what went in, and the gradients with plain autograd's.
+
+    Rounding leaves about 1e-6 in float32 and 1e-15 in float64, growing with depth. Errors near 1 mean that a half does
+    not give the same values twice, for example because it draws from a random stream that PyTorch does not know.
+
+    Args:
+        sequence: The layers, whose parameters' gradients are left alone.
+        x1: First stream.
+        x2: Second stream.
+        context: As in `ReversibleSequence.forward`.
+
+    Returns:
+        The errors. What is small enough depends on the precision and is left to the caller.
+    """
+    with torch.random.fork_rng():
+        reversible = _gradients(sequence, reversible_sequence, x1, x2, context)
+    with torch.random.fork_rng():
+        plain = _gradients(sequence, plain_sequence, x1, x2, context)
+    return Inversion(_layer_errors(sequence.bound(context), x1, x2), _relative(reversible, plain))
+
+
+Run = Callable[[Sequence[Layer], Tensor, Tensor], Streams]
+
+
+def _gradients(sequence: ReversibleSequence, run: Run, x1: Tensor, x2: Tensor, context: Sequence[Tensor]) -> Tensor:
+    x1, x2, *context = (tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in (x1, x2, *context))
+    leaves = [leaf for leaf in (x1, x2, *context, *sequence.parameters()) if leaf.requires_grad]
+    buffers = [(buffer, buffer.clone()) for buffer in sequence.buffers()]
+    with torch.enable_grad():
+        y1, y2 = run(sequence.bound(context), x1, x2)
+        found = torch.autograd.grad(y1.square().sum() + y2.cos().sum(), leaves, allow_unused=True)
+    with torch.no_grad():
+        for buffer, value in buffers:
+            buffer.copy_(value)
+    return torch.cat([gradient.flatten().double() for gradient in found if gradient is not None])
+
+
+@torch.no_grad()
+def _layer_errors(layers: Sequence[Layer], x1: Tensor, x2: Tensor) -> tuple[float, ...]:
+    inputs = []
+    for layer in layers:
+        inputs.append((x1, x2))
+        x1, x2 = run_layer(layer, x1, x2)
+    errors = []
+    for layer, given in zip(reversed(layers), reversed(inputs), strict=True):
+        for half in reversed(layer):
+            x1, x2 = x2 - run_half(half, x1), x1
+        errors.append(_relative(torch.stack((x1, x2)), torch.stack(given)))
+    return tuple(reversed(errors))
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected.double()).norm() / expected.double().norm())
