@@ -36,7 +36,9 @@ from reformer.config import (
 
 if TYPE_CHECKING:
     from reformer.blocks import Memory
+    from reformer.decoding import Decoder, decoding_error
     from reformer.encoder_decoder import ReformerEncoderDecoder
+    from reformer.generation import Beam, Greedy, Sample, Written, generate
     from reformer.model import Reformer, ReformerLM
     from reformer.reversible import reversible_sequence
     from reformer.reversible_modules import ReadsContext, ReversibleSequence, check_inversion
@@ -45,9 +47,12 @@ __all__ = [
     "CONTROLS",
     "VARIANTS",
     "AxialPositions",
+    "Beam",
+    "Decoder",
     "DenseAttention",
     "EncoderDecoderConfig",
     "FusedAttention",
+    "Greedy",
     "LSHAttention",
     "LearnedPositions",
     "LocalAttention",
@@ -60,20 +65,31 @@ __all__ = [
     "ReformerLM",
     "ReversibleSequence",
     "RotaryPositions",
+    "Sample",
     "SinusoidalPositions",
     "Variant",
+    "Written",
     "check_inversion",
+    "decoding_error",
+    "generate",
     "reversible_sequence",
 ]
 
 _NEEDS_TORCH = {
+    "Beam": "reformer.generation",
+    "Decoder": "reformer.decoding",
+    "Greedy": "reformer.generation",
     "Memory": "reformer.blocks",
     "ReadsContext": "reformer.reversible_modules",
     "Reformer": "reformer.model",
     "ReformerEncoderDecoder": "reformer.encoder_decoder",
     "ReformerLM": "reformer.model",
     "ReversibleSequence": "reformer.reversible_modules",
+    "Sample": "reformer.generation",
+    "Written": "reformer.generation",
     "check_inversion": "reformer.reversible_modules",
+    "decoding_error": "reformer.decoding",
+    "generate": "reformer.generation",
     "reversible_sequence": "reformer.reversible",
 }
 

@@ -35,6 +35,14 @@ from reformer.positions import rotated
 from reformer.randomness import Replay
 
 
+class Past(NamedTuple):
+    """What later positions need of a sequence so far: scaled keys, values, and buckets where there are any."""
+
+    key_BHLK: Tensor
+    value_BHLK: Tensor
+    bucket_BHRL: Tensor | None
+
+
 class Heads(NamedTuple):
     """A sequence as attention sees it: queries, scaled keys and values by head, and buckets where there are any."""
 
@@ -43,18 +51,23 @@ class Heads(NamedTuple):
     value_BHLK: Tensor
     bucket_BHRL: Tensor | None
 
+    @property
+    def past(self) -> Past:
+        """What later positions need of it."""
+        return Past(self.key_BHLK, self.value_BHLK, self.bucket_BHRL)
+
 
 class Kind(NamedTuple):
     """How one kind of attention is computed.
 
     Attributes:
         whole: Heads of a sequence, and the call, to out_BHLK.
-        at: One position of each example, its heads, the heads of everything so far, and which of it is valid, to
+        at: One position of each example, its query, everything so far including itself, and which of that is valid, to
             out_BH1K: the row of `whole` that belongs to the position.
     """
 
     whole: Callable[[Heads, Replay], Tensor]
-    at: Callable[[Tensor, Heads, Heads, Tensor | None], Tensor]
+    at: Callable[[Tensor, Tensor, Past, Tensor | None], Tensor]
 
 
 class SelfAttention(nn.Module):
@@ -83,11 +96,15 @@ class SelfAttention(nn.Module):
     def forward(self, x_BLD: Tensor, piece: slice, replay: Replay) -> Tensor:
         """The half's value on the whole sequence."""
         heads = self.heads(x_BLD, torch.arange(x_BLD.shape[1], device=x_BLD.device), replay)
-        return self.merged(self._kind.whole(heads, replay))
+        return self.whole(heads, replay)
 
-    def at(self, position_B: Tensor, heads: Heads, so_far: Heads, valid_BL: Tensor | None) -> Tensor:
-        """The half's value at one position of each example, [B, 1, D], given the heads of all positions up to it."""
-        return self.merged(self._kind.at(position_B, heads, so_far, valid_BL))
+    def whole(self, heads: Heads, replay: Replay) -> Tensor:
+        """The half's value on the whole sequence, given its heads."""
+        return self._merged(self._kind.whole(heads, replay))
+
+    def at(self, position_B: Tensor, query_BH1K: Tensor, past: Past, valid_BL: Tensor | None) -> Tensor:
+        """The half's value at one position of each example, [B, 1, D], given everything up to it."""
+        return self._merged(self._kind.at(position_B, query_BH1K, past, valid_BL))
 
     def heads(self, x_BLD: Tensor, position: Tensor, replay: Replay) -> Heads:
         """Project to heads, and hash if this attention does; `position` is [L] or [B, 1, L]."""
@@ -99,11 +116,6 @@ class SelfAttention(nn.Module):
             turn = partial(rotated, position=position, base=self._rotary_base)
             query_BHLK, key_BHLK = turn(query_BHLK), turn(key_BHLK)
         return Heads(query_BHLK, self._scaled(key_BHLK), value_BHLK, bucket_BHRL)
-
-    def merged(self, out_BHLK: Tensor) -> Tensor:
-        """All heads' outputs back in one stream."""
-        out_BLD: Tensor = self.output(out_BHLK.transpose(1, 2).flatten(2, 3))
-        return out_BLD
 
     def rotation(self, replay: Replay) -> Tensor | None:
         """What this attention hashes against in this call, rotation_HRKN; `None` if it does not hash."""
@@ -130,6 +142,10 @@ class SelfAttention(nn.Module):
             return hash_vectors(query_BHLK, rotation_HRKN, n_buckets=n_buckets, valid_BL=replay.valid_BL)
 
         return replay.decide("buckets", choose)
+
+    def _merged(self, out_BHLK: Tensor) -> Tensor:
+        out_BLD: Tensor = self.output(out_BHLK.transpose(1, 2).flatten(2, 3))
+        return out_BLD
 
     def _scaled(self, key_BHLK: Tensor) -> Tensor:
         over_root_width = float(key_BHLK.shape[-1] ** -0.5)
@@ -212,9 +228,9 @@ def _fused(exact: dict[str, Any], heads: Heads, replay: Replay) -> Tensor:
     return fused_attention(*heads[:3], **exact, valid_BL=replay.valid_BL)
 
 
-def _one_row(function: Callable[..., Tensor]) -> Callable[[Tensor, Heads, Heads, Tensor | None], Tensor]:
-    return lambda position_B, heads, so_far, valid_BL: function(
-        position_B, heads.query_BHLK, so_far.key_BHLK, so_far.value_BHLK, valid_BL=valid_BL
+def _one_row(function: Callable[..., Tensor]) -> Callable[[Tensor, Tensor, Past, Tensor | None], Tensor]:
+    return lambda position_B, query_BH1K, past, valid_BL: function(
+        position_B, query_BH1K, past.key_BHLK, past.value_BHLK, valid_BL=valid_BL
     )
 
 
@@ -230,16 +246,13 @@ def _lsh_kind(attention: LSHAttention, causal: bool) -> Kind:
         drop = _drop(replay, attention.dropout)
         return lsh_attention(*heads[:3], _hashed(heads), **exact, valid_BL=replay.valid_BL, drop=drop)
 
-    def at(position_B: Tensor, heads: Heads, so_far: Heads, valid_BL: Tensor | None) -> Tensor:
-        key_BHLK, value_BHLK, bucket_BHRL = so_far.key_BHLK, so_far.value_BHLK, _hashed(so_far)
-        return lsh_attention_at(
-            position_B, heads.query_BHLK, key_BHLK, value_BHLK, bucket_BHRL, **exact, valid_BL=valid_BL
-        )
+    def at(position_B: Tensor, query_BH1K: Tensor, past: Past, valid_BL: Tensor | None) -> Tensor:
+        return lsh_attention_at(position_B, query_BH1K, *past[:2], _hashed(past), **exact, valid_BL=valid_BL)
 
     return Kind(whole, at)
 
 
-def _hashed(heads: Heads) -> Tensor:
+def _hashed(heads: Heads | Past) -> Tensor:
     assert heads.bucket_BHRL is not None, "LSH attention always hashes"
     return heads.bucket_BHRL
 
