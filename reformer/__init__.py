@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from reformer.decoding import Decoder, decoding_error
     from reformer.encoder_decoder import ReformerEncoderDecoder
     from reformer.generation import Beam, Greedy, Sample, Written, generate
+    from reformer.inference import InferenceModel
     from reformer.model import Reformer, ReformerLM
+    from reformer.objective import Objective
     from reformer.reversible import reversible_sequence
     from reformer.reversible_modules import ReadsContext, ReversibleSequence, check_inversion
 
@@ -53,10 +55,12 @@ __all__ = [
     "EncoderDecoderConfig",
     "FusedAttention",
     "Greedy",
+    "InferenceModel",
     "LSHAttention",
     "LearnedPositions",
     "LocalAttention",
     "Memory",
+    "Objective",
     "QueryChunkedAttention",
     "ReadsContext",
     "Reformer",
@@ -79,7 +83,9 @@ _NEEDS_TORCH = {
     "Beam": "reformer.generation",
     "Decoder": "reformer.decoding",
     "Greedy": "reformer.generation",
+    "InferenceModel": "reformer.inference",
     "Memory": "reformer.blocks",
+    "Objective": "reformer.objective",
     "ReadsContext": "reformer.reversible_modules",
     "Reformer": "reformer.model",
     "ReformerEncoderDecoder": "reformer.encoder_decoder",

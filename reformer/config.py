@@ -91,9 +91,9 @@ class LocalAttention(SelfAttentionBase):
         n_chunks_before: Chunks that a query sees before its own.
         n_chunks_after: Chunks that a query sees after its own.
         wrap: Whether the sequence has ends, or its first and last chunk are neighbours (trax and HuggingFace; in a
-            causal model it changes nothing).
-        unseen: What a query gets that sees no key at all, as between padding: its own value, or, as in HuggingFace, the
-            mean of its whole window, future and padding included. A row that is not padding always sees itself.
+            causal model without chunks after it changes nothing).
+        unseen: What padding gets that sees no key at all: its own value, or the sum of its whole window's values, which
+            is what float32 makes of HuggingFace's masked scores. Any other row gets its own value then.
         dropout: Of attention weights.
     """
 
@@ -102,7 +102,7 @@ class LocalAttention(SelfAttentionBase):
     n_chunks_before: Chunks = 1
     n_chunks_after: Chunks = 0
     wrap: Literal["ring", "none"] = "none"
-    unseen: Literal["own_value", "window_mean"] = "own_value"
+    unseen: Literal["own_value", "window_sum"] = "own_value"
     dropout: Rate = 0.0
 
 

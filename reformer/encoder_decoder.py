@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from reformer.blocks import Memory
-from reformer.checks import check_mask
+from reformer.blocks import Call, Memory
 from reformer.config import EncoderDecoderConfig
 from reformer.model import Reformer, ReformerLM
 from reformer.randomness import derived_seed
@@ -48,8 +47,9 @@ class ReformerEncoderDecoder(nn.Module):
         Raises:
             ValueError: An argument is not as described; names it.
         """
-        memory = self.encode(source_BE, seed=seed, valid_BE=source_valid_BE)
-        logit_BLV: Tensor = self.decoder(token_BL, seed=derived_seed(seed, "decoder"), valid_BL=valid_BL, memory=memory)
+        self._check(source_BE, source_valid_BE, token_BL, valid_BL)
+        hidden_BLD = self._decoded(token_BL, seed, valid_BL, self._encoded(source_BE, seed, source_valid_BE))
+        logit_BLV: Tensor = self.decoder.head(hidden_BLD)
         return logit_BLV
 
     def loss(
@@ -64,18 +64,32 @@ class ReformerEncoderDecoder(nn.Module):
         counted_BL: Tensor | None = None,
     ) -> Tensor:
         """Mean cross-entropy in nats of predicting `target_BL`; `counted_BL` says which targets count, `None` all."""
-        memory = self.encode(source_BE, seed=seed, valid_BE=source_valid_BE)
-        return self.decoder.loss(
-            token_BL,
-            target_BL,
-            seed=derived_seed(seed, "decoder"),
-            valid_BL=valid_BL,
-            counted_BL=counted_BL,
-            memory=memory,
-        )
+        self.decoder.check_targets(token_BL, target_BL, counted_BL)
+        self._check(source_BE, source_valid_BE, token_BL, valid_BL)
+        hidden_BLD = self._decoded(token_BL, seed, valid_BL, self._encoded(source_BE, seed, source_valid_BE))
+        return self.decoder.cross_entropy(hidden_BLD, target_BL, counted_BL)
 
     def encode(self, source_BE: Tensor, *, seed: int, valid_BE: Tensor | None = None) -> Memory:
         """The encoder's output, as the decoder reads it."""
-        check_mask("source_valid_BE", valid_BE, source_BE.shape)
-        hidden_BED = self.encoder(source_BE, seed=derived_seed(seed, "encoder"), valid_BL=valid_BE)
-        return Memory(hidden_BED, valid_BE)
+        self.encoder.check_sequence(source_BE, valid_BE, names=("source_BE", "source_valid_BE"))
+        return self._encoded(source_BE, seed, valid_BE)
+
+    def _encoded(self, source_BE: Tensor, seed: int, valid_BE: Tensor | None) -> Memory:
+        call = Call(derived_seed(seed, "encoder"), self.encoder.training, valid_BE)
+        return Memory(self.encoder.run(source_BE, call), valid_BE)
+
+    def _decoded(self, token_BL: Tensor, seed: int, valid_BL: Tensor | None, memory: Memory) -> Tensor:
+        trunk = self.decoder.trunk
+        return trunk.run(token_BL, Call(derived_seed(seed, "decoder"), trunk.training, valid_BL, memory))
+
+    def _check(
+        self, source_BE: Tensor, source_valid_BE: Tensor | None, token_BL: Tensor, valid_BL: Tensor | None
+    ) -> None:
+        # All of it before the encoder runs: looking at token ids waits for the device, too.
+        self.encoder.check_sequence(source_BE, source_valid_BE, names=("source_BE", "source_valid_BE"))
+        self.decoder.trunk.check_sequence(token_BL, valid_BL)
+        if source_BE.shape[0] != token_BL.shape[0]:
+            raise ValueError(
+                f"source_BE holds {source_BE.shape[0]} examples and token_BL {token_BL.shape[0]}; "
+                "give one source for each target"
+            )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from reformer.blocks import Block, Call, Memory
 from reformer.checks import check_mask, check_parameter_type, check_some, check_tokens
-from reformer.config import FusedAttention, ReformerConfig
+from reformer.config import FusedAttention, LSHAttention, ReformerConfig
 from reformer.functional.losses import chunked_cross_entropy
 from reformer.functional.scores import widened
 from reformer.layers import Embedding, Linear, StreamNorm
@@ -65,8 +65,12 @@ class Reformer(nn.Module):
         Raises:
             ValueError: An argument is not as described; names it.
         """
-        self._check(token_BL, valid_BL, memory, rotations)
         call = Call(seed, self.training, valid_BL, memory)
+        self.check(token_BL, call, rotations)
+        return self.run(token_BL, call, rotations)
+
+    def run(self, token_BL: Tensor, call: Call, rotations: Rotations | None = None) -> Tensor:
+        """What `forward` returns, for arguments that were checked."""
         layers = [
             block.bound(call, None if rotations is None else rotations[depth])
             for depth, block in enumerate(self.layers)
@@ -88,20 +92,51 @@ class Reformer(nn.Module):
         """What each layer hashes against in a call with this seed, as `forward` takes it."""
         return [block.rotation(Call(seed, self.training)) for block in self.layers]
 
-    def _check(
-        self, token_BL: Tensor, valid_BL: Tensor | None, memory: Memory | None, rotations: Rotations | None
+    def check(self, token_BL: Tensor, call: Call, rotations: Rotations | None = None) -> None:
+        """The arguments are as `forward` takes them.
+
+        Raises:
+            ValueError: They are not; names the argument.
+        """
+        self.check_sequence(token_BL, call.valid_BL)
+        self.check_memory(call.memory, token_BL.shape[0])
+        if rotations is not None:
+            self._check_rotations(rotations, call.training)
+
+    def check_sequence(
+        self, token_BL: Tensor, valid_BL: Tensor | None, names: tuple[str, str] = ("token_BL", "valid_BL")
     ) -> None:
+        """Tokens and their mask are as `forward` takes them; `names` is what the caller calls them.
+
+        Raises:
+            ValueError: They are not; names the argument.
+        """
         config = self.config
         check_parameter_type(self.embedding.weight.dtype)
-        check_tokens("token_BL", token_BL, vocab_size=config.vocab_size, max_len=config.max_len)
-        check_mask("valid_BL", valid_BL, token_BL.shape)
+        check_tokens(names[0], token_BL, vocab_size=config.vocab_size, max_len=config.max_len)
+        check_mask(names[1], valid_BL, token_BL.shape)
         if valid_BL is not None and any(isinstance(attention, FusedAttention) for attention in config.attentions):
             raise ValueError(
-                "valid_BL cannot be given to fused attention, which takes no mask; use kind 'dense_query_chunked'"
+                f"{names[1]} cannot be given to fused attention, which takes no mask; use kind 'dense_query_chunked'"
             )
-        if rotations is not None and len(rotations) != config.n_layers:
-            raise ValueError(f"rotations has {len(rotations)} entries, but the model has {config.n_layers} layers")
-        self.check_memory(memory, token_BL.shape[0])
+
+    def _check_rotations(self, rotations: Rotations, training: bool) -> None:
+        config = self.config
+        if len(rotations) != config.n_layers:
+            raise ValueError(
+                f"rotations has {len(rotations)} entries, but the model has {config.n_layers} layers; give one for each"
+            )
+        for depth, (attention, rotation_HRKN) in enumerate(zip(config.attentions, rotations, strict=True)):
+            needed = None
+            if isinstance(attention, LSHAttention):
+                rounds, directions = attention.rounds(training=training), sum(attention.n_buckets or ()) // 2
+                needed = (config.n_heads, rounds, config.d_head, directions)
+            found = None if rotation_HRKN is None else tuple(rotation_HRKN.shape)
+            if found != needed:
+                raise ValueError(
+                    f"rotations[{depth}] has shape {found}, but layer {depth}, of kind {attention.kind!r}, takes "
+                    f"{needed}; pass what rotations(seed) returns in this mode"
+                )
 
     def check_memory(self, memory: Memory | None, batch: int) -> None:
         """There is an encoder's output exactly if the layers read one, and it fits.
@@ -192,6 +227,16 @@ class ReformerLM(nn.Module):
         Raises:
             ValueError: An argument is not as described; names it.
         """
+        self.check_targets(token_BL, target_BL, counted_BL)
+        hidden_BLD = self.trunk(token_BL, seed=seed, valid_BL=valid_BL, memory=memory, rotations=rotations)
+        return self.cross_entropy(hidden_BLD, target_BL, counted_BL)
+
+    def check_targets(self, token_BL: Tensor, target_BL: Tensor, counted_BL: Tensor | None) -> None:
+        """Targets are as `loss` takes them.
+
+        Raises:
+            ValueError: They are not; names the argument.
+        """
         check_tokens("target_BL", target_BL, vocab_size=self.config.vocab_size, max_len=self.config.max_len)
         if target_BL.shape != token_BL.shape:
             raise ValueError(
@@ -200,7 +245,9 @@ class ReformerLM(nn.Module):
             )
         check_mask("counted_BL", counted_BL, target_BL.shape)
         check_some("counted_BL", counted_BL)
-        hidden_BLD = self.trunk(token_BL, seed=seed, valid_BL=valid_BL, memory=memory, rotations=rotations)
+
+    def cross_entropy(self, hidden_BLD: Tensor, target_BL: Tensor, counted_BL: Tensor | None = None) -> Tensor:
+        """What `loss` returns, for arguments that were checked and what the trunk makes of the tokens."""
         return chunked_cross_entropy(
             hidden_BLD,
             self.head.weight,

@@ -77,6 +77,8 @@ def reversible_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor)
     """Run reversible layers over two streams.
 
     The backward pass may run once for each forward pass, and the two results must not be changed in place before it.
+    Where gradients are wanted, `torch.compile` leaves the layers as they are: what it makes of a half need not round
+    alike with and without gradients.
 
     Args:
         layers: The halves of each layer, bound to this call.
@@ -88,6 +90,14 @@ def reversible_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor)
     """
     if not torch.is_grad_enabled():
         return plain_sequence(layers, x1_BLD, x2_BLD)
+    if torch.compiler.is_compiling():
+        # Not a decorator: that would import the compiler, which takes two seconds, with this module.
+        streams: Streams = torch.compiler.disable(_chained)(layers, x1_BLD, x2_BLD)
+        return streams
+    return _chained(layers, x1_BLD, x2_BLD)
+
+
+def _chained(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
     chain = _Chain()
     for depth, layer in enumerate(layers):
         inputs = (chain, depth, layer, x1_BLD, x2_BLD, *_contexts(layer), *_parameters(layer))

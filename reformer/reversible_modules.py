@@ -65,22 +65,28 @@ class ReversibleSequence(nn.Module):
             once.
 
         Raises:
-            ValueError: The streams do not match, or there is context that no half reads.
+            ValueError: The streams do not match, context is missing or read by no half, or a half does not map its
+                stream to another tensor of the same shape.
         """
-        self._check(x1, x2, context)
-        return reversible_sequence(self.bound(context), x1, x2)
+        self.check(x1, x2, context)
+        return reversible_sequence(self.bound(context, repeatable=torch.is_grad_enabled()), x1, x2)
 
-    def bound(self, context: Sequence[Tensor]) -> list[Layer]:
-        """The layers tied to one call: run again, a half gives the same values."""
+    def bound(self, context: Sequence[Tensor], *, repeatable: bool = True) -> list[Layer]:
+        """The layers tied to one call: if `repeatable`, a half that is run again gives the same values."""
         return [
             [
-                ModuleHalf(half, tuple(context) if isinstance(half, ReadsContext) else ())
+                ModuleHalf(half, tuple(context) if isinstance(half, ReadsContext) else (), repeatable=repeatable)
                 for half in cast(nn.ModuleList, layer)
             ]
             for layer in self.layers
         ]
 
-    def _check(self, x1: Tensor, x2: Tensor, context: Sequence[Tensor]) -> None:
+    def check(self, x1: Tensor, x2: Tensor, context: Sequence[Tensor]) -> None:
+        """The arguments are as `forward` takes them.
+
+        Raises:
+            ValueError: They are not; names the argument.
+        """
         if x1.shape != x2.shape or x1.dtype != x2.dtype:
             raise ValueError(
                 f"x2 is {x2.dtype} of shape {tuple(x2.shape)}, but must match x1, {x1.dtype} of shape {tuple(x1.shape)}"
@@ -90,18 +96,22 @@ class ReversibleSequence(nn.Module):
                 f"x1 is {x1.dtype} of shape {tuple(x1.shape)}; a stream is floating point, [batch, ...], "
                 "of at least two dimensions"
             )
-        if context and not any(isinstance(module, ReadsContext) for module in self.modules()):
+        reads = any(isinstance(half, ReadsContext) for layer in self.layers for half in cast(nn.ModuleList, layer))
+        if context and not reads:
             raise ValueError(
                 f"context holds {len(context)} tensors that no half reads; wrap those that do in ReadsContext"
             )
+        if reads and not context:
+            raise ValueError("context is empty, but halves wrapped in ReadsContext read it; pass it after the streams")
 
 
 class ModuleHalf:
     """A module as a half of a reversible layer, tied to one call."""
 
-    def __init__(self, module: nn.Module, context: tuple[Tensor, ...]) -> None:
+    def __init__(self, module: nn.Module, context: tuple[Tensor, ...], *, repeatable: bool) -> None:
         self._module = module
         self._context = context
+        self._repeatable = repeatable
         self._moment: _Moment | None = None
 
     @property
@@ -121,59 +131,101 @@ class ModuleHalf:
     def __call__(self, x: Tensor, piece: slice, *context: Tensor) -> Tensor:
         """The module's value; from the second time on, as it was the first time."""
         del piece
-        if self._moment is None:
-            self._moment = _Moment.now(self._module, x, *context)
+        if not self._repeatable:
             return self._run(x, *context)
-        with self._moment.again(self._module):
-            return self._run(x, *context)
+        if self._moment is not None:
+            with self._moment.again():
+                return self._run(x, *context)
+        moment = _Moment(self._module, x, *context)
+        out = self._run(x, *context)
+        moment.keep_only_what_changed()
+        self._moment = moment
+        return out
 
     def _run(self, x: Tensor, *context: Tensor) -> Tensor:
+        version = x._version
         out: Tensor = self._module(x, *context)
+        name = type(self._module).__name__
+        if not isinstance(out, Tensor) or out.shape != x.shape or torch.promote_types(out.dtype, x.dtype) != x.dtype:
+            found = f"{out.dtype} of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            raise ValueError(
+                f"layers hold a half, {name}, that made {found} of a stream, {x.dtype} of shape {tuple(x.shape)}; "
+                "a half returns one tensor of its stream's shape, no wider in type"
+            )
+        if x._version != version:
+            raise ValueError(
+                f"layers hold a half, {name}, that changed its stream in place, from which activations are rebuilt; "
+                "leave out inplace=True, or have it work on a copy"
+            )
         return out
 
 
-class _Moment(NamedTuple):
-    """The state that a module's value depends on, besides parameters and inputs."""
+Place = tuple[nn.Module, str]
+"""Where a buffer is registered."""
 
-    cpu_stream: Tensor
-    devices: list[int]
-    device_type: str
-    device_streams: list[Tensor]
-    training: dict[nn.Module, bool]
 
-    @classmethod
-    def now(cls, module: nn.Module, *inputs: Tensor) -> "_Moment":
-        devices, streams = get_device_states(*inputs)
-        kinds = {tensor.device.type for tensor in inputs} - {"cpu"}
-        return cls(
-            torch.get_rng_state(),
-            list(devices),
-            min(kinds, default="cuda"),
-            streams,
-            {one: one.training for one in module.modules()},
-        )
+class _Moment:
+    """The state that a module's value depends on, besides parameters and inputs: as it is when this is made."""
+
+    def __init__(self, module: nn.Module, *inputs: Tensor) -> None:
+        self._cpu_stream = torch.get_rng_state()
+        self._devices, self._device_streams = get_device_states(*inputs)
+        self._device_type = min({tensor.device.type for tensor in inputs} - {"cpu", "meta"}, default="cuda")
+        self._training = {one: one.training for one in module.modules()}
+        self._buffers = {
+            (one, name): buffer
+            for one in module.modules()
+            for name, buffer in one.named_buffers(recurse=False, remove_duplicate=False)
+        }
+        self._versions = {place: buffer._version for place, buffer in self._buffers.items()}
+        self._copies = _copies(self._buffers)
+
+    def keep_only_what_changed(self) -> None:
+        """Keep copies of those buffers only that the module has updated since."""
+        for place in self._buffers:
+            if not self._changed(place):
+                del self._copies[place]
 
     @contextmanager
-    def again(self, module: nn.Module) -> Iterator[None]:
-        """The same state, for a while; random streams, training mode and buffers are afterwards as they were before."""
-        before = {one: one.training for one in module.modules()}
-        buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
-        with torch.random.fork_rng(self.devices, device_type=self.device_type):
-            torch.set_rng_state(self.cpu_stream)
-            set_device_states(self.devices, self.device_streams, device_type=self.device_type)
-            _set_training(self.training)
+    def again(self) -> Iterator[None]:
+        """The same state, for a while; random streams, training mode and buffers are afterwards as they were before.
+
+        The module has buffers of its own meanwhile: one that was written and put back would look changed to autograd,
+        which keeps some for the backward pass, and batch normalisation writes some without anyone being told.
+        """
+        if any(self._changed(place) for place in self._buffers if place not in self._copies):
+            raise RuntimeError(
+                "A buffer of a reversible layer was changed between the forward and the backward pass, which rebuilds "
+                "activations with it. Run the backward pass before another call changes buffers."
+            )
+        training = {one: one.training for one in self._training}
+        buffers = {(module, name): getattr(module, name) for module, name in self._buffers}
+        with torch.random.fork_rng(self._devices, device_type=self._device_type):
+            torch.set_rng_state(self._cpu_stream)
+            set_device_states(self._devices, self._device_streams, device_type=self._device_type)
             try:
+                _set(self._training, _copies(self._buffers | self._copies))
                 yield
             finally:
-                _set_training(before)
-                with torch.no_grad():
-                    for buffer, value in buffers:
-                        buffer.copy_(value)
+                _set(training, buffers)
+
+    def _changed(self, place: Place) -> bool:
+        module, name = place
+        then, now = self._buffers[place], getattr(module, name)
+        return now is not then or now._version != self._versions[place]
 
 
-def _set_training(training: dict[nn.Module, bool]) -> None:
-    for module, mode in training.items():
-        module.training = mode
+def _copies(buffers: dict[Place, Tensor]) -> dict[Place, Tensor]:
+    """A copy of each buffer; one that is registered in two places stays one."""
+    copies = {id(buffer): buffer.detach().clone() for buffer in buffers.values()}
+    return {place: copies[id(buffer)] for place, buffer in buffers.items()}
+
+
+def _set(training: dict[nn.Module, bool], buffers: dict[Place, Tensor]) -> None:
+    for one, mode in training.items():
+        one.training = mode
+    for (module, name), buffer in buffers.items():
+        setattr(module, name, buffer)
 
 
 class Inversion(NamedTuple):
@@ -203,12 +255,18 @@ def check_inversion(sequence: ReversibleSequence, x1: Tensor, x2: Tensor, *conte
 
     Returns:
         The errors. What is small enough depends on the precision and is left to the caller.
+
+    Raises:
+        ValueError: As in `ReversibleSequence.forward`.
     """
-    with torch.random.fork_rng():
+    sequence.check(x1, x2, context)
+    moment = _Moment(sequence, x1, x2, *context)
+    with moment.again():
         reversible = _gradients(sequence, reversible_sequence, x1, x2, context)
-    with torch.random.fork_rng():
+    with moment.again():
         plain = _gradients(sequence, plain_sequence, x1, x2, context)
-    return Inversion(_layer_errors(sequence.bound(context), x1, x2), _relative(reversible, plain))
+    with moment.again():
+        return Inversion(_layer_errors(sequence.bound(context), x1, x2), _relative(reversible, plain))
 
 
 Run = Callable[[Sequence[Layer], Tensor, Tensor], Streams]
@@ -217,13 +275,9 @@ Run = Callable[[Sequence[Layer], Tensor, Tensor], Streams]
 def _gradients(sequence: ReversibleSequence, run: Run, x1: Tensor, x2: Tensor, context: Sequence[Tensor]) -> Tensor:
     x1, x2, *context = (tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in (x1, x2, *context))
     leaves = [leaf for leaf in (x1, x2, *context, *sequence.parameters()) if leaf.requires_grad]
-    buffers = [(buffer, buffer.clone()) for buffer in sequence.buffers()]
     with torch.enable_grad():
         y1, y2 = run(sequence.bound(context), x1, x2)
         found = torch.autograd.grad(y1.square().sum() + y2.cos().sum(), leaves, allow_unused=True)
-    with torch.no_grad():
-        for buffer, value in buffers:
-            buffer.copy_(value)
     return torch.cat([gradient.flatten().double() for gradient in found if gradient is not None])
 
 

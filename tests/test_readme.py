@@ -1,20 +1,27 @@
-"""What the README says is true."""
+"""What the README and the documents say is true."""
 
 import re
 from pathlib import Path
 
+import pytest
+import torch
 import typer.main
 
 from ablations import cli
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+PROJECT = Path(__file__).resolve().parents[1]
+README = (PROJECT / "README.md").read_text()
 
 
-def test_its_examples_run() -> None:
-    examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+@pytest.mark.parametrize("document", ["README.md", "docs/library.md"])
+@pytest.mark.filterwarnings("ignore::FutureWarning:transformers")
+def test_its_examples_run_one_after_the_other(document: str) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (PROJECT / document).read_text(), flags=re.DOTALL)
     assert examples
-    for example in examples:
-        exec(compile(example, "README.md", "exec"), {})
+    names: dict[str, object] = {}
+    with torch.random.fork_rng():
+        for example in examples:
+            exec(compile(example, document, "exec"), names)
 
 
 def test_its_table_of_options_is_complete() -> None:

@@ -39,13 +39,13 @@ def attend_in_chunks(
         drop: Applied to the attention weights.
         alike_BHCWM: False where a query must not see a key for a reason of its own, such as another bucket.
         count_BHCWM: How often query and key meet, if a key met several times is to count once.
-        fallback_BHCWM: Keys that a query gets that sees nothing; by default its own position.
+        fallback_BHCWM: Keys whose values a query that sees nothing gets the sum of; by default its own position.
 
     Returns:
         out_BHCWK, and lse_BHCW, the log-sum-exp of each query's scores before dropout.
     """
     query_position, key_position = query_position_BHCW[..., :, None], key_position_BHCM[..., None, :]
-    key_valid = None if valid_BL is None else _at_positions(valid_BL, key_position_BHCM)[..., None, :]
+    key_valid = None if valid_BL is None else at_positions(valid_BL, key_position_BHCM)[..., None, :]
     seen_BHCWM = visible(
         query_position,
         key_position,
@@ -61,10 +61,14 @@ def attend_in_chunks(
         query_BHCWK, take_rows(key_BHLK, key_position_BHCM), seen_BHCWM, own, count=count_BHCWM
     )
     lse_BHCW = torch.where(alone_BHCW1, NOTHING_SEEN, score_BHCWM.logsumexp(dim=-1, keepdim=True)).squeeze(-1)
-    return weighted_values(score_BHCWM, take_rows(value_BHLK, key_position_BHCM), drop=drop), lse_BHCW
+    out_BHCWK = weighted_values(score_BHCWM, take_rows(value_BHLK, key_position_BHCM), drop=drop)
+    if fallback_BHCWM is not None:
+        out_BHCWK = out_BHCWK * torch.where(alone_BHCW1, fallback_BHCWM.sum(dim=-1, keepdim=True), 1)
+    return out_BHCWK, lse_BHCW
 
 
-def _at_positions(valid_BL: Tensor, position_BHCM: Tensor) -> Tensor:
+def at_positions(valid_BL: Tensor, position_BHCM: Tensor) -> Tensor:
+    """What holds for the given positions; outside the sequence, what holds for its end next to them."""
     batch, heads, chunks, keys = position_BHCM.shape
     inside = position_BHCM.clamp(0, valid_BL.shape[1] - 1).flatten(1)
     return valid_BL.gather(1, inside).view(batch, heads, chunks, keys)

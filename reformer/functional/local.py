@@ -5,13 +5,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from reformer.functional.chunked import attend_in_chunks
+from reformer.functional.chunked import at_positions, attend_in_chunks
 from reformer.functional.scores import Drop, keep_all
 from reformer.functional.sorting import take_rows
 from reformer.functional.windows import Grid, Window, take_slots
 
-Unseen = Literal["own_value", "window_mean"]
-"""What a query gets that sees nothing, as between padding: its own value, or the mean of its whole window's values."""
+Unseen = Literal["own_value", "window_sum"]
+"""What padding gets that sees nothing: its own value, or the sum of its whole window's values.
+
+A row that is not padding returns its own value then, whatever the choice: the window holds the future.
+"""
 
 
 def local_attention(
@@ -37,7 +40,7 @@ def local_attention(
         window: Which chunks a query sees.
         causal: Whether a position sees only the past.
         exclude_self: Whether a position sees itself only if it sees nothing else.
-        unseen: What a query gets that sees nothing.
+        unseen: What a query gets that is padding and sees nothing.
         valid_BL: False where a position is padding, which nobody sees; `None` if none is.
         drop: Applied to the attention weights.
 
@@ -56,7 +59,7 @@ def local_attention(
         exclude_self=exclude_self,
         valid_BL=valid_BL,
         drop=drop,
-        fallback_BHCWM=_fallback(window_BHCM, grid, unseen),
+        fallback_BHCWM=_fallback(position_BHCW, window_BHCM, valid_BL, unseen),
     )
     return out_BHCWK.flatten(2, 3)[:, :, : grid.length]
 
@@ -78,17 +81,18 @@ def local_attention_at(
     slot_BM = grid.seen_slots(key_BHLK.device)[position_B // grid.chunk_len]
     slot_BH1M = slot_BM[:, None, None].expand(-1, key_BHLK.shape[1], -1, -1)
     window_BH1M = take_slots(position_BHCW, slot_BH1M, fill=-1)
+    position_BH11 = position_B[:, None, None, None].expand(-1, key_BHLK.shape[1], -1, -1)
     out_BH11K, _ = attend_in_chunks(
         query_BH1K[:, :, None],
         key_BHLK,
         value_BHLK,
-        position_B[:, None, None, None].expand(-1, key_BHLK.shape[1], -1, -1),
+        position_BH11,
         window_BH1M,
         causal=causal,
         exclude_self=exclude_self,
         valid_BL=valid_BL,
         drop=keep_all,
-        fallback_BHCWM=_fallback(window_BH1M, grid, unseen),
+        fallback_BHCWM=_fallback(position_BH11, window_BH1M, valid_BL, unseen),
     )
     return out_BH11K.squeeze(2)
 
@@ -100,7 +104,11 @@ def _in_order(key_BHLK: Tensor, window: Window) -> tuple[Grid, Tensor]:
     return grid, grid.to_chunks(in_order, fill=length)
 
 
-def _fallback(window_BHCM: Tensor, grid: Grid, unseen: Unseen) -> Tensor | None:
-    if unseen == "own_value":
+def _fallback(
+    query_position_BHCW: Tensor, window_BHCM: Tensor, valid_BL: Tensor | None, unseen: Unseen
+) -> Tensor | None:
+    if unseen == "own_value" or valid_BL is None:
         return None
-    return ((window_BHCM >= 0) & (window_BHCM < grid.length))[..., None, :]
+    query_position, key_position = query_position_BHCW[..., :, None], window_BHCM[..., None, :]
+    inside = (key_position >= 0) & (key_position < valid_BL.shape[1])
+    return torch.where(at_positions(valid_BL, query_position_BHCW)[..., None], query_position == key_position, inside)

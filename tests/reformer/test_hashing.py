@@ -5,10 +5,15 @@ from typing import Literal
 
 import pytest
 import torch
+from torch import Tensor
 
+from reformer.attention import SelfAttention
+from reformer.config import RotaryPositions
 from reformer.functional.hashing import bucket_dtype, hash_vectors, random_rotations
 from reformer.functional.sorting import invert, sort_by_bucket
 from reformer.functional.windows import Grid, Window, take_slots
+from reformer.randomness import Replay
+from tests.reformer.models import model
 
 CPU = torch.device("cpu")
 Wrap = Literal["across_rounds", "per_round", "none"]
@@ -113,3 +118,38 @@ def test_slots_are_taken_where_they_exist() -> None:
     slots = torch.tensor([[0, 5, -1]])
     assert take_slots(chunks, slots, fill=-7).tolist() == [[[[0, 5, -7]], [[6, 11, -7]]]]
     assert take_slots(chunks, slots.expand(1, 2, 1, 3), fill=-7).tolist() == [[[[0, 5, -7]], [[6, 11, -7]]]]
+
+
+def test_padding_has_a_bucket_behind_all_others_in_every_round() -> None:
+    vector = torch.randn(2, 3, 9, 5, generator=torch.Generator().manual_seed(0))
+    rotation = random_rotations(torch.Generator().manual_seed(1), n_heads=3, d_head=5, n_hashes=4, n_buckets=(2, 6))
+    valid = torch.tensor([[False, True, True, False, True, True, True, False, False], [True] * 9])
+    bucket, unpadded = (hash_vectors(vector, rotation, n_buckets=(2, 6), valid_BL=mask) for mask in (valid, None))
+    here = valid[:, None, None].expand_as(bucket)
+    assert torch.equal(bucket[here], unpadded[here])
+    assert (bucket[~here] == 12).all()
+    assert unpadded.max() < 12
+    assert sort_by_bucket(bucket)[0, 0, 0, -4:].tolist() == [0, 3, 7, 8]
+
+
+@torch.no_grad()
+def test_hashing_sees_vectors_unrotated_and_scores_depend_on_distance_only() -> None:
+    half = model("reformer", d_head=6, positions=RotaryPositions(base=50.0)).trunk.layers[0].attention.inner
+    assert isinstance(half, SelfAttention)
+
+    def at(x_BLD: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, _, bucket = half.heads(x_BLD, first + torch.arange(17), Replay(3, training=True))
+        assert bucket is not None
+        return query, bucket, query @ key.mT
+
+    x_BLD = torch.randn(2, 17, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (query, bucket, score), (moved_query, moved_bucket, moved_score) = at(x_BLD, 0), at(x_BLD, 40)
+    assert (query - moved_query).abs().max() > 1
+    assert torch.equal(bucket, moved_bucket)
+    # Angles are computed in float32, whose spacing at 57 is 4e-6.
+    coarse = 1e-5 * float(score.abs().max())
+    torch.testing.assert_close(score, moved_score, rtol=0, atol=coarse)
+    _, alike, by_distance = at(x_BLD[:, :1].expand(-1, 17, -1), 0)
+    assert torch.equal(alike, alike[..., :1].expand_as(alike))
+    assert (by_distance[..., 0, :] - by_distance[..., 0, :1]).abs().max() > 0.1
+    torch.testing.assert_close(by_distance[..., 1:, 1:], by_distance[..., :-1, :-1], rtol=0, atol=coarse)
