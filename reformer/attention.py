@@ -199,62 +199,64 @@ def split_heads(x_BLx: Tensor, n_heads: int) -> Tensor:
 
 
 def kind_of(attention: AnyAttention, *, causal: bool) -> Kind:
-    """The functions that compute this kind of attention."""
+    """The functions that compute this kind of attention.
+
+    Partial applications of functions of this module, so that a model can be pickled.
+    """
     exact: dict[str, Any] = {"causal": causal, "exclude_self": attention.share_qk}
-    dense_at = _one_row(partial(dense_attention_at, **exact))
+    dense_at = partial(_at, partial(dense_attention_at, **exact))
     match attention:
         case DenseAttention(dropout=rate):
-            return Kind(_without_buckets(partial(dense_attention, **exact), rate), dense_at)
+            return Kind(partial(_whole, partial(dense_attention, **exact), rate), dense_at)
         case QueryChunkedAttention(query_chunk_len=query_chunk_len, dropout=rate):
             whole = partial(query_chunked_attention, **exact, query_chunk_len=query_chunk_len)
-            return Kind(_without_buckets(whole, rate), dense_at)
+            return Kind(partial(_whole, whole, rate), dense_at)
         case FusedAttention():
-            return Kind(partial(_fused, exact), dense_at)
+            return Kind(partial(_fused_whole, exact), dense_at)
         case LocalAttention(dropout=rate):
             exact |= {"window": _local_window(attention), "unseen": attention.unseen}
-            at = _one_row(partial(local_attention_at, **exact))
-            return Kind(_without_buckets(partial(local_attention, **exact), rate), at)
-        case LSHAttention():
-            return _lsh_kind(attention, causal)
+            at = partial(_at, partial(local_attention_at, **exact))
+            return Kind(partial(_whole, partial(local_attention, **exact), rate), at)
+        case LSHAttention(dropout=rate):
+            exact = {"causal": causal, **_lsh_options(attention)}
+            return Kind(partial(_lsh_whole, exact, rate), partial(_lsh_at, exact))
         case _:
             assert_never(attention)
 
 
-def _without_buckets(function: Callable[..., Tensor], rate: float) -> Callable[[Heads, Replay], Tensor]:
-    return lambda heads, replay: function(*heads[:3], valid_BL=replay.valid_BL, drop=_drop(replay, rate))
+def _whole(function: Callable[..., Tensor], rate: float, heads: Heads, replay: Replay) -> Tensor:
+    return function(*heads[:3], valid_BL=replay.valid_BL, drop=_drop(replay, rate))
 
 
-def _fused(exact: dict[str, Any], heads: Heads, replay: Replay) -> Tensor:
+def _at(
+    function: Callable[..., Tensor], position_B: Tensor, query_BH1K: Tensor, past: Past, valid_BL: Tensor | None
+) -> Tensor:
+    return function(position_B, query_BH1K, past.key_BHLK, past.value_BHLK, valid_BL=valid_BL)
+
+
+def _fused_whole(exact: dict[str, Any], heads: Heads, replay: Replay) -> Tensor:
     return fused_attention(*heads[:3], **exact, valid_BL=replay.valid_BL)
 
 
-def _one_row(function: Callable[..., Tensor]) -> Callable[[Tensor, Tensor, Past, Tensor | None], Tensor]:
-    return lambda position_B, query_BH1K, past, valid_BL: function(
-        position_B, query_BH1K, past.key_BHLK, past.value_BHLK, valid_BL=valid_BL
-    )
+def _lsh_whole(exact: dict[str, Any], rate: float, heads: Heads, replay: Replay) -> Tensor:
+    drop = _drop(replay, rate)
+    return lsh_attention(*heads[:3], _hashed(heads), **exact, valid_BL=replay.valid_BL, drop=drop)
 
 
-def _lsh_kind(attention: LSHAttention, causal: bool) -> Kind:
-    exact: dict[str, Any] = {
-        "window": Window(attention.chunk_len, attention.n_chunks_before, attention.n_chunks_after, attention.wrap),
-        "causal": causal,
-        "same_bucket_only": attention.same_bucket_only,
-        "deduplicate": attention.deduplicate,
-    }
-
-    def whole(heads: Heads, replay: Replay) -> Tensor:
-        drop = _drop(replay, attention.dropout)
-        return lsh_attention(*heads[:3], _hashed(heads), **exact, valid_BL=replay.valid_BL, drop=drop)
-
-    def at(position_B: Tensor, query_BH1K: Tensor, past: Past, valid_BL: Tensor | None) -> Tensor:
-        return lsh_attention_at(position_B, query_BH1K, *past[:2], _hashed(past), **exact, valid_BL=valid_BL)
-
-    return Kind(whole, at)
+def _lsh_at(
+    exact: dict[str, Any], position_B: Tensor, query_BH1K: Tensor, past: Past, valid_BL: Tensor | None
+) -> Tensor:
+    return lsh_attention_at(position_B, query_BH1K, *past[:2], _hashed(past), **exact, valid_BL=valid_BL)
 
 
 def _hashed(heads: Heads | Past) -> Tensor:
     assert heads.bucket_BHRL is not None, "LSH attention always hashes"
     return heads.bucket_BHRL
+
+
+def _lsh_options(attention: LSHAttention) -> dict[str, Any]:
+    window = Window(attention.chunk_len, attention.n_chunks_before, attention.n_chunks_after, attention.wrap)
+    return {"window": window, **attention.model_dump(include={"same_bucket_only", "deduplicate"})}
 
 
 def _local_window(attention: LocalAttention) -> Window:

@@ -1,6 +1,8 @@
 """The language model: one function, many ways to compute it."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -185,3 +187,10 @@ def test_a_new_model_predicts_nearly_uniformly_and_learns_a_batch_by_heart() -> 
         losses.append(loss.item())
     assert losses[0] < math.log(29) + 1
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("variant", EVERY_VARIANT)
+def test_a_model_can_be_copied_and_pickled(variant: str) -> None:
+    one, (token, _) = model(variant), tokens()
+    for other in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert torch.equal(other(token, seed=3), one(token, seed=3))
