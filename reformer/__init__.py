@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     from reformer.encoder_decoder import ReformerEncoderDecoder
     from reformer.generation import Beam, Greedy, Sample, Written, generate
     from reformer.inference import InferenceModel
-    from reformer.model import Reformer, ReformerLM
+    from reformer.model import ReformerLM
     from reformer.objective import Objective
     from reformer.reversible import reversible_sequence
     from reformer.reversible_modules import ReadsContext, ReversibleSequence, check_inversion
+    from reformer.trunk import Reformer
 
 __all__ = [
     "CONTROLS",
@@ -87,7 +88,7 @@ _NEEDS_TORCH = {
     "Memory": "reformer.blocks",
     "Objective": "reformer.objective",
     "ReadsContext": "reformer.reversible_modules",
-    "Reformer": "reformer.model",
+    "Reformer": "reformer.trunk",
     "ReformerEncoderDecoder": "reformer.encoder_decoder",
     "ReformerLM": "reformer.model",
     "ReversibleSequence": "reformer.reversible_modules",

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 
 from reformer.blocks import Call, Memory
 from reformer.config import EncoderDecoderConfig
-from reformer.model import Reformer, ReformerLM
+from reformer.model import ReformerLM
 from reformer.randomness import derived_seed
+from reformer.trunk import Reformer
 
 
 class ReformerEncoderDecoder(nn.Module):

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from reformer.huggingface.settings import config_from_huggingface, their_fields
 from reformer.huggingface.weights import HeadBias, architecture, assembled, missing, their_tensors
-from reformer.model import Reformer, ReformerLM
+from reformer.model import ReformerLM
+from reformer.trunk import Reformer
 
 
 def load_huggingface(folder: str | Path, *, head_bias: HeadBias | None = None) -> ReformerLM | Reformer:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from reformer.config import AnyAttention, AxialPositions, ReformerConfig
-from reformer.model import Reformer, ReformerLM
+from reformer.model import ReformerLM
+from reformer.trunk import Reformer
 
 NAMES = {
     "embedding.weight": "embeddings.word_embeddings.weight",

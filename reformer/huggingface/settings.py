@@ -18,7 +18,8 @@ from reformer.config import (
     Rate,
     ReformerConfig,
 )
-from reformer.model import Reformer, ReformerLM
+from reformer.model import ReformerLM
+from reformer.trunk import Reformer
 
 ACTIVATIONS: dict[str, Literal["gelu", "gelu_tanh", "relu", "swish"]] = {
     "gelu": "gelu",

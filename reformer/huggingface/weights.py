@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from reformer.config import ReformerConfig
 from reformer.huggingface.names import HEAD, REFORMER, places
 from reformer.huggingface.settings import check_expressible, config_from_huggingface, their_fields
-from reformer.model import Reformer, ReformerLM
+from reformer.model import ReformerLM
+from reformer.trunk import Reformer
 
 HeadBias = Literal["add", "ignore"]
 """What to do with a head bias that is not zero: transformers 4 added it to the logits, transformers 5 ignores it."""

@@ -20,7 +20,8 @@ from reformer.huggingface import (
     save_huggingface,
     to_huggingface,
 )
-from reformer.model import Reformer, ReformerLM
+from reformer.model import ReformerLM
+from reformer.trunk import Reformer
 from tests.peers import theirs
 
 KINDS = [ReformerModelWithLMHead, ReformerForMaskedLM, ReformerModel]

@@ -20,7 +20,8 @@ from reformer.huggingface import (
     rotations_like_huggingface,
     to_huggingface,
 )
-from reformer.model import Reformer, ReformerLM
+from reformer.model import ReformerLM
+from reformer.trunk import Reformer
 from tests.peers import theirs
 
 IN_FLOAT64 = 1e-9

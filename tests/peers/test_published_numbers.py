@@ -15,9 +15,10 @@ from transformers.models.reformer.modeling_reformer import ReformerLayer
 
 from reformer.blocks import Call
 from reformer.huggingface import from_huggingface, rotations_like_huggingface
-from reformer.model import Reformer, ReformerLM
+from reformer.model import ReformerLM
 from reformer.residual import standard_sequence
 from reformer.reversible import Half
+from reformer.trunk import Reformer
 from tests.peers import theirs
 
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published.json").read_text(encoding="utf-8"))

@@ -1,0 +1,170 @@
+"""The layers with their embedding: an encoder, or a language model without its head."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from reformer.blocks import Block, Call, Memory
+from reformer.checks import check_mask, check_parameter_type, check_tokens
+from reformer.config import FusedAttention, LSHAttention, ReformerConfig
+from reformer.functional.scores import widened
+from reformer.layers import Embedding, StreamNorm
+from reformer.positions import build_positions
+from reformer.residual import stack_for
+
+Rotations = Sequence[Tensor | None]
+"""What each layer hashes against, rotation_HRKN; `None` for a layer that does not hash."""
+
+
+class Reformer(nn.Module):
+    """Embedding, positions, layers and a last normalisation: an encoder, or a language model without its head.
+
+    Whether positions see the future, and whether layers read an encoder's output, is in the config. All parameters are
+    drawn from `generator`; the global random stream is neither read nor moved. Residual streams are float32 at least,
+    whatever the type of the parameters.
+    """
+
+    def __init__(self, config: ReformerConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = Embedding(config.vocab_size, config.d_model)
+        self.positions = build_positions(config)
+        self.blocks = nn.ModuleList(
+            Block(config, attention, depth) for depth, attention in enumerate(config.attentions)
+        )
+        self.norm = StreamNorm(config.d_merged, eps=config.norm_epsilon)
+        self.stack = stack_for(config)
+        self._initialise(generator)
+
+    def forward(
+        self,
+        token_BL: Tensor,
+        *,
+        seed: int,
+        valid_BL: Tensor | None = None,
+        memory: Memory | None = None,
+        rotations: Rotations | None = None,
+    ) -> Tensor:
+        """The normalised streams after the last layer, merged.
+
+        Args:
+            token_BL: int64 token ids; any length from 1 to `config.max_len`, without padding by the caller.
+            seed: Everything random in this call, hashing and dropout, follows from it. Give every training step its
+                own.
+            valid_BL: bool, false where a position is padding: nobody sees it, and what it holds changes no other
+                position. What comes out at its place means nothing.
+            memory: An encoder's output, exactly if `config.cross_attention`.
+            rotations: What each layer hashes against, in place of what would be drawn from the seed.
+
+        Returns:
+            hidden_BLD, or of width 2 D if `config.merge` is "concatenate".
+
+        Raises:
+            ValueError: An argument is not as described; names it.
+        """
+        call = Call(seed, self.training, valid_BL, memory)
+        self.check(token_BL, call, rotations)
+        return self.run(token_BL, call, rotations)
+
+    def run(self, token_BL: Tensor, call: Call, rotations: Rotations | None = None) -> Tensor:
+        """What `forward` returns, for arguments that were checked."""
+        layers = [
+            block.bound(call, None if rotations is None else rotations[depth])
+            for depth, block in enumerate(self.layers)
+        ]
+        position = torch.arange(token_BL.shape[1], device=token_BL.device)
+        hidden_BLD: Tensor = self.norm(self.stack(layers, self.embedded(token_BL, position)))
+        return hidden_BLD
+
+    @property
+    def layers(self) -> Sequence[Block]:
+        """The layers, first to last."""
+        return cast(Sequence[Block], self.blocks)
+
+    def embedded(self, token_BL: Tensor, position: Tensor) -> Tensor:
+        """Tokens and their positions, [L] or [B, L], as the first layer reads them."""
+        return widened(self.embedding(token_BL) + self.positions(position))
+
+    def rotations(self, seed: int) -> list[Tensor | None]:
+        """What each layer hashes against in a call with this seed, as `forward` takes it."""
+        return [block.rotation(Call(seed, self.training)) for block in self.layers]
+
+    def check(self, token_BL: Tensor, call: Call, rotations: Rotations | None = None) -> None:
+        """The arguments are as `forward` takes them.
+
+        Raises:
+            ValueError: They are not; names the argument.
+        """
+        self.check_sequence(token_BL, call.valid_BL)
+        self.check_memory(call.memory, token_BL.shape[0])
+        if rotations is not None:
+            self._check_rotations(rotations, call.training)
+
+    def check_sequence(
+        self, token_BL: Tensor, valid_BL: Tensor | None, names: tuple[str, str] = ("token_BL", "valid_BL")
+    ) -> None:
+        """Tokens and their mask are as `forward` takes them; `names` is what the caller calls them.
+
+        Raises:
+            ValueError: They are not; names the argument.
+        """
+        config = self.config
+        check_parameter_type(self.embedding.weight.dtype)
+        check_tokens(names[0], token_BL, vocab_size=config.vocab_size, max_len=config.max_len)
+        check_mask(names[1], valid_BL, token_BL.shape)
+        if valid_BL is not None and any(isinstance(attention, FusedAttention) for attention in config.attentions):
+            raise ValueError(
+                f"{names[1]} cannot be given to fused attention, which takes no mask; use kind 'dense_query_chunked'"
+            )
+
+    def _check_rotations(self, rotations: Rotations, training: bool) -> None:
+        config = self.config
+        if len(rotations) != config.n_layers:
+            raise ValueError(
+                f"rotations has {len(rotations)} entries, but the model has {config.n_layers} layers; give one for each"
+            )
+        for depth, (attention, rotation_HRKN) in enumerate(zip(config.attentions, rotations, strict=True)):
+            needed = None
+            if isinstance(attention, LSHAttention):
+                rounds, directions = attention.rounds(training=training), sum(attention.n_buckets or ()) // 2
+                needed = (config.n_heads, rounds, config.d_head, directions)
+            found = None if rotation_HRKN is None else tuple(rotation_HRKN.shape)
+            if found != needed:
+                raise ValueError(
+                    f"rotations[{depth}] has shape {found}, but layer {depth}, of kind {attention.kind!r}, takes "
+                    f"{needed}; pass what rotations(seed) returns in this mode"
+                )
+
+    def check_memory(self, memory: Memory | None, batch: int) -> None:
+        """There is an encoder's output exactly if the layers read one, and it fits.
+
+        Raises:
+            ValueError: It is missing, superfluous or of another size.
+        """
+        config = self.config
+        if not config.cross_attention:
+            if memory is not None:
+                raise ValueError("memory is given, but nothing reads it: config.cross_attention=False")
+            return
+        if memory is None:
+            raise ValueError("memory=None, but config.cross_attention=True: pass a Memory with an encoder's output")
+        shape = memory.hidden_BED.shape
+        if len(shape) != 3 or (shape[0], shape[2]) != (batch, config.d_model) or shape[1] == 0:
+            raise ValueError(
+                f"memory.hidden_BED has shape {tuple(shape)}; it must be [{batch}, source length, {config.d_model}]"
+            )
+        check_mask("memory.valid_BE", memory.valid_BE, shape[:2])
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator) -> None:
+        for name, parameter in self.named_parameters():
+            if name.startswith(("embedding.", "positions.")):
+                parameter.normal_(std=self.config.d_model**-0.5, generator=generator)
+            elif parameter.dim() == 2:
+                parameter.normal_(std=parameter.shape[1] ** -0.5, generator=generator)
+            elif name.endswith(".bias"):
+                parameter.zero_()
+            else:
+                parameter.fill_(1)
