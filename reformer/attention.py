@@ -114,7 +114,8 @@ class SelfAttention(nn.Module):
         bucket_BHRL = self._buckets(query_BHLK, replay)
         if self._rotary_base is not None:
             turn = partial(rotated, position=position, base=self._rotary_base)
-            query_BHLK, key_BHLK = turn(query_BHLK), turn(key_BHLK)
+            shared, query_BHLK = key_BHLK is query_BHLK, turn(query_BHLK)
+            key_BHLK = query_BHLK if shared else turn(key_BHLK)
         return Heads(query_BHLK, self._scaled(key_BHLK), value_BHLK, bucket_BHRL)
 
     def rotation(self, replay: Replay) -> Tensor | None:

@@ -1,15 +1,15 @@
 """What callers hand over, checked before any work is done. Every refusal names the argument, its value and a remedy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 PARAMETER_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def check_tokens(name: str, token_BL: Tensor, *, vocab_size: int, max_len: int) -> None:
-    """Token ids are int64 of shape [B, L], L from 1 to `max_len`, each from 0 to `vocab_size - 1`.
+    """Token ids are int64 of shape [B, L], B at least 1, L from 1 to `max_len`, each from 0 to `vocab_size - 1`.
 
     Looking at the ids waits for the device, so a graph that is being captured or compiled is spared it.
 
@@ -20,10 +20,12 @@ def check_tokens(name: str, token_BL: Tensor, *, vocab_size: int, max_len: int) 
         raise ValueError(
             f"{name} is {token_BL.dtype} of shape {tuple(token_BL.shape)}; token ids are int64 of shape [batch, length]"
         )
-    length = token_BL.shape[1]
+    batch, length = token_BL.shape
+    if batch == 0:
+        raise ValueError(f"{name} has shape {tuple(token_BL.shape)}, an empty batch; give one sequence at least")
     if not 1 <= length <= max_len:
         raise ValueError(f"{name} has length {length}, which is not within 1..{max_len}; shorten it or raise max_len")
-    if _values_can_be_seen(token_BL) and token_BL.numel():
+    if _values_can_be_seen(token_BL):
         low, high = (int(end) for end in token_BL.aminmax())
         if low < 0 or high >= vocab_size:
             raise ValueError(
@@ -72,7 +74,22 @@ def check_parameter_type(dtype: torch.dtype) -> None:
         )
 
 
+def check_state(module: nn.Module, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
+    """A checkpoint's tensors have the shapes of the module's parameters; a hook for `load_state_dict`.
+
+    Raises:
+        ValueError: One has not; names it, its shape and the shape needed.
+    """
+    for name, parameter in module.named_parameters():
+        found = state.get(prefix + name)
+        if found is not None and found.shape != parameter.shape:
+            raise ValueError(
+                f"checkpoint tensor {prefix + name} has shape {tuple(found.shape)}, but the config makes it "
+                f"{tuple(parameter.shape)}; use the config that belongs to the checkpoint"
+            )
+
+
 def _values_can_be_seen(tensor: Tensor) -> bool:
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or tensor.is_meta:
         return False
     return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())

@@ -17,7 +17,7 @@ from torch.nn import Parameter
 
 from reformer.attention import CrossAttention, Past, SelfAttention
 from reformer.blocks import Block, BoundBranch, Branch, Call, Memory
-from reformer.checks import check_mask, check_tokens
+from reformer.checks import check_tokens
 from reformer.model import ReformerLM
 from reformer.reversible import Half
 
@@ -42,13 +42,15 @@ class Decoder:
             raise ValueError("config.causal=False: a model that sees the future cannot write from left to right")
         if not 1 <= capacity <= model.config.max_len:
             raise ValueError(
-                f"{capacity} positions are needed, which is not within 1..max_len = {model.config.max_len}; "
-                "shorten the prompt, ask for fewer tokens or raise max_len"
+                f"capacity={capacity} positions, prompt and new tokens together, is not within 1..max_len = "
+                f"{model.config.max_len}; shorten the prompt, ask for fewer tokens or raise max_len"
             )
         self._model = model
         self._capacity = capacity
         self._call = Call(seed, training=False, memory=memory)
-        self._rotations = [block.rotation(self._call) for block in model.trunk.layers]
+        device = model.trunk.embedding.weight.device
+        rotations = [block.rotation(self._call) for block in model.trunk.layers]
+        self._rotations = [None if rotation is None else rotation.to(device) for rotation in rotations]
         self._caches: list[_LayerCache] = []
         self._length_B = torch.zeros(0, dtype=torch.int64)
         self._width = 0
@@ -69,10 +71,14 @@ class Decoder:
         Raises:
             ValueError: An argument is not as described; names it.
         """
-        config, trunk = self._model.config, self._model.trunk
-        check_tokens("token_BL", token_BL, vocab_size=config.vocab_size, max_len=self._capacity)
-        _check_prefixes(valid_BL, token_BL)
-        trunk.check_memory(self._call.memory, token_BL.shape[0])
+        trunk = self._model.trunk
+        trunk.check(token_BL, self._call._replace(valid_BL=valid_BL))
+        _check_prefixes(valid_BL)
+        if token_BL.shape[1] > self._capacity:
+            raise ValueError(
+                f"token_BL has length {token_BL.shape[1]}, but capacity={self._capacity}; "
+                "make a Decoder with a larger one"
+            )
         batch, self._width = token_BL.shape
         self._ragged = valid_BL is not None
         self._length_B = (
@@ -89,10 +95,19 @@ class Decoder:
 
     @torch.no_grad()
     def step(self, token_B: Tensor) -> Tensor:
-        """Append one token to each sequence; logit_BV for the token after it."""
+        """Append one token to each sequence.
+
+        Args:
+            token_B: int64 token ids, one for each sequence.
+
+        Returns:
+            logit_BV for the token after it.
+
+        Raises:
+            ValueError: `token_B` is not as described, nothing was read before, or the capacity is used up.
+        """
+        self._check_step(token_B)
         trunk, position_B = self._model.trunk, self._length_B
-        if self._width == self._capacity:
-            raise ValueError(f"the capacity of {self._capacity} positions is used up; make a Decoder with a larger one")
         self._width += 1
         self._length_B = position_B + 1
         valid_BL = None
@@ -108,13 +123,9 @@ class Decoder:
     @torch.no_grad()
     def recomputed(self, token_BL: Tensor) -> Tensor:
         """The logits after the last position by a forward pass over everything, hashed alike; logit_BV."""
-        was_training = self._model.training
-        self._model.eval()
-        logit_BLV: Tensor = self._model(
-            token_BL, seed=self._call.seed, memory=self._call.memory, rotations=self._rotations
-        )
-        self._model.train(was_training)
-        return logit_BLV[:, -1]
+        trunk = self._model.trunk
+        trunk.check(token_BL, self._call, self._rotations)
+        return self._logits(trunk.run(token_BL, self._call, self._rotations)[:, -1])
 
     def cached(self, layer: int) -> Past:
         """What the layer remembers of everything so far."""
@@ -123,16 +134,32 @@ class Decoder:
     def reorder(self, row_B: Tensor) -> None:
         """Go on from other sequences of the batch: row b becomes what row `row_B[b]` was."""
         self._length_B = self._length_B[row_B]
+        if self._call.memory is not None:
+            hidden_BED, valid_BE = self._call.memory
+            memory = Memory(hidden_BED[row_B], None if valid_BE is None else valid_BE[row_B])
+            self._call = self._call._replace(memory=memory)
         for cache in self._caches:
             cache.reorder(row_B)
+
+    def _check_step(self, token_B: Tensor) -> None:
+        if not self._caches:
+            raise ValueError("step comes after prefill: a Decoder must have read a prompt before it can go on")
+        if token_B.shape != self._length_B.shape:
+            raise ValueError(
+                f"token_B has shape {tuple(token_B.shape)}; it must be {tuple(self._length_B.shape)}, "
+                "one token for each sequence"
+            )
+        config = self._model.config
+        check_tokens("token_B", token_B[:, None], vocab_size=config.vocab_size, max_len=1)
+        if self._width == self._capacity:
+            raise ValueError(f"the capacity of {self._capacity} positions is used up; make a Decoder with a larger one")
 
     def _logits(self, hidden_BD: Tensor) -> Tensor:
         logit_BV: Tensor = self._model.head(hidden_BD)
         return logit_BV
 
 
-def _check_prefixes(valid_BL: Tensor | None, token_BL: Tensor) -> None:
-    check_mask("valid_BL", valid_BL, token_BL.shape)
+def _check_prefixes(valid_BL: Tensor | None) -> None:
     if valid_BL is not None and not bool(valid_BL[:, 0].all() & (valid_BL[:, 1:] <= valid_BL[:, :-1]).all()):
         raise ValueError(
             "valid_BL must be true for the first positions of each prompt, one at least, and false behind them: "
@@ -302,6 +329,7 @@ def decoding_error(
     Returns:
         The differences. They are rounding errors exactly where the contract of this module says so.
     """
+    check_tokens("token_BL", token_BL, vocab_size=model.config.vocab_size, max_len=model.config.max_len)
     length = token_BL.shape[1]
     if not 1 <= prompt_len < length:
         raise ValueError(f"prompt_len={prompt_len} leaves nothing to read or to decode of {length} tokens")

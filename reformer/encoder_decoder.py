@@ -81,7 +81,7 @@ class ReformerEncoderDecoder(nn.Module):
 
     def _decoded(self, token_BL: Tensor, seed: int, valid_BL: Tensor | None, memory: Memory) -> Tensor:
         trunk = self.decoder.trunk
-        return trunk.run(token_BL, Call(derived_seed(seed, "decoder"), trunk.training, valid_BL, memory))
+        return trunk.run(token_BL, Call(seed, trunk.training, valid_BL, memory))
 
     def _check(
         self, source_BE: Tensor, source_valid_BE: Tensor | None, token_BL: Tensor, valid_BL: Tensor | None

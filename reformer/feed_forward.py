@@ -36,7 +36,9 @@ class FeedForward(nn.Module):
 
     def pieces(self, length: int) -> tuple[slice, ...]:
         """The sequence cut into pieces of `ff_chunk_len`."""
-        step = self._chunk_len or length
+        step = self._chunk_len
+        if step is None:
+            return (slice(0, length),)
         return tuple(slice(start, min(start + step, length)) for start in range(0, length, step))
 
     def forward(self, x_BLD: Tensor, piece: slice, replay: Replay) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple, assert_never
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from reformer.blocks import Memory
 from reformer.checks import check_tokens
@@ -25,13 +26,13 @@ class Sample(Frozen):
 
     Attributes:
         kind: Tells strategies apart.
-        temperature: Logits are divided by it; below 1 sharpens.
+        temperature: Logits are divided by it, 0.001 to 1,000; below 1 sharpens. For 0 use `Greedy`.
         top_k: Draw from the k most probable tokens only.
         top_p: Draw from the fewest tokens only that together have this probability.
     """
 
     kind: Literal["sample"] = "sample"
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3)] = 1.0
     top_k: Count | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
 
@@ -48,7 +49,11 @@ class Beam(Frozen):
 
     kind: Literal["beam"] = "beam"
     n_beams: Count
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=0, le=10)] = 1.0
+
+    def rating(self, total: Tensor, length: Tensor) -> Tensor:
+        """What continuations are compared by: their log-probability and length to one number, the higher the better."""
+        return total / length.double().clamp(min=1) ** self.length_penalty
 
 
 Strategy = Greedy | Sample | Beam
@@ -101,25 +106,31 @@ def generate(
     Raises:
         ValueError: An argument is not as described; names it.
     """
-    vocab_size = model.config.vocab_size
-    if n_new < 1:
-        raise ValueError(f"n_new={n_new}; ask for one token at least")
-    if end_token is not None and not 0 <= end_token < vocab_size:
-        raise ValueError(f"end_token={end_token} is no token; ids run from 0 to vocab_size - 1 = {vocab_size - 1}")
-    check_tokens("prompt_BL", prompt_BL, vocab_size=vocab_size, max_len=model.config.max_len)
+    _check(model, prompt_BL, n_new, strategy, end_token)
     decoder = Decoder(model, capacity=prompt_BL.shape[1] + n_new, seed=seed, memory=memory)
     logit_BV = decoder.prefill(prompt_BL, valid_BL)
     match strategy:
         case Greedy():
             return _one_by_one(decoder, logit_BV, n_new, end_token, _Chooser(None, seed))
         case Sample():
-            if strategy.top_k is not None and strategy.top_k > vocab_size:
-                raise ValueError(f"top_k={strategy.top_k} is more than the {vocab_size} tokens of the vocabulary")
             return _one_by_one(decoder, logit_BV, n_new, end_token, _Chooser(strategy, seed))
         case Beam():
             return _beam_search(decoder, logit_BV, n_new, end_token, strategy)
         case _:
             assert_never(strategy)
+
+
+def _check(model: ReformerLM, prompt_BL: Tensor, n_new: int, strategy: Strategy, end_token: int | None) -> None:
+    vocab_size = model.config.vocab_size
+    if not isinstance(n_new, int) or n_new < 1:
+        raise ValueError(f"n_new={n_new!r}; ask for a whole number of tokens, one at least")
+    if not isinstance(strategy, Greedy | Sample | Beam):
+        raise ValueError(f"strategy={strategy!r}; use Greedy(), Sample(...) or Beam(...)")
+    if isinstance(strategy, Sample) and (strategy.top_k or 0) > vocab_size:
+        raise ValueError(f"top_k={strategy.top_k} is more than the {vocab_size} tokens of the vocabulary")
+    if end_token is not None and not 0 <= end_token < vocab_size:
+        raise ValueError(f"end_token={end_token} is no token; ids run from 0 to vocab_size - 1 = {vocab_size - 1}")
+    check_tokens("prompt_BL", prompt_BL, vocab_size=vocab_size, max_len=model.config.max_len)
 
 
 class _Chooser:
@@ -175,7 +186,7 @@ def _log_probabilities(logit_xV: Tensor) -> Tensor:
 
 
 class _Beams(NamedTuple):
-    """Continuations of each prompt, n of them side by side, best first."""
+    """Continuations of each prompt, n of them side by side."""
 
     token_BnT: Tensor
     total_Bn: Tensor
@@ -194,8 +205,7 @@ class _Beams(NamedTuple):
         """The best beams of one more token, and which beam each of them extends, parent_Bn."""
         total_BnV = self.total_Bn[..., None] + self._gains(logit_xV, end_token)
         length_Bn = self.length_Bn + self.open_Bn
-        rating_BnV = total_BnV / length_Bn[..., None].double() ** beam.length_penalty
-        best_Bn = rating_BnV.flatten(1).topk(beam.n_beams, dim=1).indices
+        best_Bn = beam.rating(total_BnV, length_Bn[..., None]).flatten(1).topk(beam.n_beams, dim=1).indices
         parent_Bn, token_Bn = best_Bn // logit_xV.shape[1], best_Bn % logit_xV.shape[1]
         history_BnT = self.token_BnT.gather(1, parent_Bn[..., None].expand_as(self.token_BnT))
         open_Bn = self.open_Bn.gather(1, parent_Bn)
@@ -212,10 +222,33 @@ class _Beams(NamedTuple):
         gain_BnV = _log_probabilities(logit_xV).view(*self.total_Bn.shape, -1)
         if end_token is None:
             return gain_BnV
-        stay_V = torch.full_like(gain_BnV[0, 0], float("-inf")).index_fill(
-            0, torch.tensor(end_token, device=gain_BnV.device), 0.0
-        )
+        stay_V = torch.full_like(gain_BnV[0, 0], float("-inf"))
+        stay_V[end_token] = 0.0
         return gain_BnV.where(self.open_Bn[..., None], stay_V)
+
+    def best(self, eligible_Bn: Tensor, beam: Beam) -> tuple[Written, Tensor]:
+        """The best of the eligible beams of each prompt, and its rating; minus infinity where none is eligible."""
+        rating_Bn = beam.rating(self.total_Bn, self.length_Bn).masked_fill(~eligible_Bn, float("-inf"))
+        rating_B, chosen_B = rating_Bn.max(dim=1)
+        row_B = torch.arange(len(chosen_B), device=chosen_B.device)
+        return Written(*(part[row_B, chosen_B] for part in (self.token_BnT, self.length_Bn, self.total_Bn))), rating_B
+
+
+class _Finished(NamedTuple):
+    """The best continuation of each prompt that has ended so far, and its rating."""
+
+    written: Written
+    rating_B: Tensor
+
+    def or_better(self, other: Written, rating_B: Tensor, end_token: int | None) -> "_Finished":
+        """Whichever is rated higher; the shorter is filled up with end tokens."""
+        missing = other.token_BT.shape[1] - self.written.token_BT.shape[1]
+        mine = self.written._replace(token_BT=F.pad(self.written.token_BT, (0, missing), value=end_token or 0))
+        better_B = rating_B > self.rating_B
+        token_BT = torch.where(better_B[:, None], other.token_BT, mine.token_BT)
+        length_B = torch.where(better_B, other.length_B, mine.length_B)
+        total_B = torch.where(better_B, other.log_probability_B, mine.log_probability_B)
+        return _Finished(Written(token_BT, length_B, total_B), torch.where(better_B, rating_B, self.rating_B))
 
 
 def _beam_search(decoder: Decoder, logit_BV: Tensor, n_new: int, end_token: int | None, beam: Beam) -> Written:
@@ -223,11 +256,16 @@ def _beam_search(decoder: Decoder, logit_BV: Tensor, n_new: int, end_token: int 
     batch, device = logit_BV.shape[0], logit_BV.device
     first_row_B1 = torch.arange(batch, device=device)[:, None] * beam.n_beams
     beams = _Beams.at_start(batch, beam.n_beams, device)
+    finished = _Finished(*beams.best(torch.zeros_like(beams.open_Bn), beam))
     decoder.reorder(torch.arange(batch, device=device).repeat_interleave(beam.n_beams))
     logit_xV = logit_BV.repeat_interleave(beam.n_beams, dim=0)
     while True:
         beams, parent_Bn = beams.extended(logit_xV, end_token, beam)
-        if beams.token_BnT.shape[2] == n_new or not bool(beams.open_Bn.any()):
-            return Written(beams.token_BnT[:, 0], beams.length_Bn[:, 0], beams.total_Bn[:, 0])
+        last = beams.token_BnT.shape[2] == n_new or not bool(beams.open_Bn.any())
+        # One that has ended may yet be crowded out by others that will be worse: it must be kept aside.
+        eligible_Bn = ~beams.open_Bn | last
+        finished = finished.or_better(*beams.best(eligible_Bn, beam), end_token)
+        if last:
+            return finished.written
         decoder.reorder((first_row_B1 + parent_Bn).flatten())
         logit_xV = decoder.step(beams.token_BnT[..., -1].flatten())

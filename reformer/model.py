@@ -1,10 +1,12 @@
 """The language model: the layers and a head."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from reformer.blocks import Memory
-from reformer.checks import check_mask, check_some, check_tokens
+from reformer.checks import check_mask, check_some, check_state, check_tokens
 from reformer.config import ReformerConfig
 from reformer.functional.losses import chunked_cross_entropy
 from reformer.layers import Linear
@@ -23,6 +25,8 @@ class ReformerLM(nn.Module):
         self.config = config
         self.trunk = Reformer(config, generator)
         self.head = Linear(config.d_merged, config.vocab_size)
+        self.register_load_state_dict_pre_hook(check_state)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_check_tie)  # type: ignore[no-untyped-call]
         self._initialise(generator)
 
     def forward(
@@ -104,3 +108,15 @@ class ReformerLM(nn.Module):
         else:
             self.head.weight.normal_(std=self.config.d_merged**-0.5, generator=generator)
         self.head.bias.zero_()
+
+
+def _check_tie(model: ReformerLM, state: Mapping[str, Tensor], prefix: str, *_: object) -> None:
+    """A checkpoint of a model with tied embeddings has one tensor for both: a hook for `load_state_dict`."""
+    table, head = (state.get(prefix + name) for name in ("trunk.embedding.weight", "head.weight"))
+    if not model.config.tie_embeddings or table is None or head is None or table.is_meta:
+        return
+    if not torch.equal(table, head):
+        raise ValueError(
+            f"checkpoint tensors {prefix}trunk.embedding.weight and {prefix}head.weight differ, but "
+            "tie_embeddings=True makes them one; use the config that belongs to the checkpoint"
+        )

@@ -1,6 +1,7 @@
 """Randomness that can be replayed: everything random in a model follows from one integer given to the call."""
 
 import hashlib
+import operator
 from collections.abc import Callable
 
 import torch
@@ -8,7 +9,15 @@ from torch import Tensor
 
 
 def derived_seed(seed: int, *path: str | int) -> int:
-    """A seed for one purpose within a larger one; the same for the same arguments, in every process."""
+    """A seed for one purpose within a larger one; the same for the same arguments, in every process.
+
+    Raises:
+        ValueError: `seed` is no whole number.
+    """
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise ValueError(f"seed={seed!r} is a {type(seed).__name__}; a seed is a whole number") from None
     digest = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 

@@ -6,10 +6,9 @@ from typing import assert_never
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from reformer.config import ReformerConfig
-from reformer.reversible import Half, Layer, Streams, checkpointed_sequence, reversible_sequence, run_half
+from reformer.reversible import Layer, Streams, checkpointed_sequence, plain_sequence, reversible_sequence, run_half
 
 Stack = Callable[[Sequence[Layer], Tensor], Tensor]
 """Layers bound to one call, and the embedding of shape BLD, to the merged stream that the head reads."""
@@ -20,7 +19,7 @@ def stack_for(config: ReformerConfig) -> Stack:
     merge = concatenated if config.merge == "concatenate" else mean
     match config.residual:
         case "standard":
-            return partial(_two_streams, standard_sequence, merge)
+            return partial(_two_streams, plain_sequence, merge)
         case "checkpointed":
             return partial(_two_streams, checkpointed_sequence, merge)
         case "reversible":
@@ -39,19 +38,11 @@ def _two_streams(run: Run, merge: Merge, layers: Sequence[Layer], x_BLD: Tensor)
     return merge(*run(layers, x_BLD, x_BLD))
 
 
-def standard_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
-    """Two streams, every activation kept, but for halves in several pieces, which are recomputed piece by piece."""
-    for layer in layers:
-        for half in layer:
-            x1_BLD, x2_BLD = x2_BLD, x1_BLD + recomputed_pieces(half, x2_BLD)
-    return x1_BLD, x2_BLD
-
-
 def single_stream_stack(layers: Sequence[Layer], x_BLD: Tensor) -> Tensor:
     """The ordinary Transformer's x + f(x), every activation kept."""
     for layer in layers:
         for half in layer:
-            x_BLD = x_BLD + recomputed_pieces(half, x_BLD)
+            x_BLD = x_BLD + run_half(half, x_BLD)
     return x_BLD
 
 
@@ -63,15 +54,3 @@ def mean(x1_BLD: Tensor, x2_BLD: Tensor) -> Tensor:
 def concatenated(x1_BLD: Tensor, x2_BLD: Tensor) -> Tensor:
     """Both streams side by side, of width 2 D."""
     return torch.cat([x1_BLD, x2_BLD], dim=-1)
-
-
-def recomputed_pieces(half: Half, x_BLD: Tensor) -> Tensor:
-    """The branch piece by piece; where there are several, each is recomputed in the backward pass and keeps nothing."""
-    pieces = half.pieces(x_BLD.shape[1])
-    if len(pieces) == 1 or not torch.is_grad_enabled():
-        return run_half(half, x_BLD)
-    recomputed = [
-        checkpoint(half, x_BLD[:, piece], piece, *half.context, use_reentrant=False, preserve_rng_state=False)
-        for piece in pieces
-    ]
-    return torch.cat(recomputed, dim=1)

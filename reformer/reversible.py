@@ -9,8 +9,9 @@ Each layer is one autograd node with its parameters as inputs, so that gradients
 by layer. Each half is recomputed once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -45,11 +46,18 @@ Streams = tuple[Tensor, Tensor]
 
 
 def run_half(half: Half, x_BLD: Tensor) -> Tensor:
-    """The branch on the whole sequence, piece by piece."""
+    """The branch on the whole sequence, piece by piece.
+
+    Where gradients are recorded and there are several pieces, each is recomputed in the backward pass: otherwise all of
+    them would be kept, and cutting would save nothing.
+    """
     pieces = half.pieces(x_BLD.shape[1])
     if len(pieces) == 1:
         return half(x_BLD, pieces[0], *half.context)
-    return torch.cat([half(x_BLD[:, piece], piece, *half.context) for piece in pieces], dim=1)
+    run: Callable[..., Tensor] = half
+    if torch.is_grad_enabled():
+        run = partial(checkpoint, half, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat([run(x_BLD[:, piece], piece, *half.context) for piece in pieces], dim=1)
 
 
 def run_layer(layer: Layer, x1: Tensor, x2: Tensor) -> Streams:
@@ -60,14 +68,14 @@ def run_layer(layer: Layer, x1: Tensor, x2: Tensor) -> Streams:
 
 
 def plain_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
-    """The same function as `reversible_sequence` by plain autograd, every activation kept; for comparison."""
+    """The same function as `reversible_sequence` by plain autograd, every activation kept."""
     for layer in layers:
         x1_BLD, x2_BLD = run_layer(layer, x1_BLD, x2_BLD)
     return x1_BLD, x2_BLD
 
 
 def checkpointed_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
-    """The same function by `torch.utils.checkpoint`, each layer's inputs kept; for comparison."""
+    """The same function by `torch.utils.checkpoint`, each layer's inputs kept and the rest recomputed."""
     for layer in layers:
         x1_BLD, x2_BLD = checkpoint(run_layer, layer, x1_BLD, x2_BLD, use_reentrant=False, preserve_rng_state=False)
     return x1_BLD, x2_BLD
@@ -147,8 +155,9 @@ class _Context(FunctionCtx):
     chain: _Chain
     depth: int
     layer: Layer
-    autocast: AbstractContextManager[Any]
+    inputs: tuple[Tensor, ...]
     versions: tuple[int, ...]
+    autocast: AbstractContextManager[Any]
 
 
 class _ReversibleLayer(torch.autograd.Function):
@@ -159,18 +168,14 @@ class _ReversibleLayer(torch.autograd.Function):
         y1, y2 = run_layer(layer, x1, x2)
         chain.put(depth, y1, y2)
         ctx.chain, ctx.depth, ctx.layer, ctx.autocast = chain, depth, layer, _present_autocast(x1.device.type)
-        ctx.versions = _versions(inputs)
+        ctx.inputs, ctx.versions = inputs, _versions(inputs)
         return y1, y2
 
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, d1: Tensor, d2: Tensor) -> tuple[Tensor | None, ...]:
         y1, y2 = ctx.chain.take(ctx.depth)
-        if _versions((*_contexts(ctx.layer), *_parameters(ctx.layer))) != ctx.versions:
-            raise RuntimeError(
-                "A parameter or context tensor of a reversible layer was changed in place between the forward and the "
-                "backward pass, which rebuilds activations with it. Step the optimiser after the backward pass."
-            )
+        _check_inputs(ctx)
         d_contexts: list[Tensor | None] = []
         d_parameters: list[Tensor | None] = []
         with ctx.autocast:
@@ -182,7 +187,20 @@ class _ReversibleLayer(torch.autograd.Function):
                 del undone
         if ctx.depth > 0:
             ctx.chain.put(ctx.depth - 1, y1, y2)
+        # A loss that is kept keeps this node, which need not keep buckets and an encoder's output.
+        ctx.layer, ctx.inputs = (), ()
         return (None, None, None, d1, d2, *d_contexts, *d_parameters)
+
+
+def _check_inputs(ctx: _Context) -> None:
+    """Parameters and context are the tensors they were in the forward pass, and hold what they held."""
+    now = (*_contexts(ctx.layer), *_parameters(ctx.layer))
+    same = len(now) == len(ctx.inputs) and all(one is other for one, other in zip(now, ctx.inputs, strict=True))
+    if not same or _versions(now) != ctx.versions:
+        raise RuntimeError(
+            "A parameter or context tensor of a reversible layer was changed in place or replaced between the forward "
+            "and the backward pass, which rebuilds activations with it. Step the optimiser after the backward pass."
+        )
 
 
 def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
@@ -218,6 +236,7 @@ def _undo_half(half: Half, given_BLD: Tensor, total_BLD: Tensor, d_total_BLD: Te
         leaf = given_BLD[:, piece].detach().requires_grad_()
         with torch.enable_grad():
             branch = half(leaf, piece, *context)
+        _check_leaves(branch, (leaf, *wanted))
         other.append(total_BLD[:, piece] - branch.detach())
         d_leaf, *d_piece = _gradients(branch, [leaf, *wanted], d_total_BLD[:, piece])
         del branch
@@ -228,6 +247,28 @@ def _undo_half(half: Half, given_BLD: Tensor, total_BLD: Tensor, d_total_BLD: Te
     d_context = [next(found) if tensor.requires_grad else None for tensor in context]
     d_parameters = [next(found) if parameter.requires_grad else None for parameter in half.parameters]
     return _Undone(_joined(other), _joined(d_given), d_context, d_parameters)
+
+
+def _check_leaves(branch: Tensor, known: Sequence[Tensor]) -> None:
+    """No gradient is lost: all tensors that the branch would send one to are known.
+
+    A branch that reads a tensor it does not name would leave it without a gradient, in silence: one from a closure, or
+    parameters that a wrapper put in place of the module's own.
+    """
+    names, seen, todo = {id(tensor) for tensor in known}, set(), [branch.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None and id(variable) not in names:
+            raise RuntimeError(
+                f"A half of a reversible layer reads a tensor of shape {tuple(variable.shape)} that wants a gradient "
+                "but is neither among its parameters nor its context. Pass it as context; shard whole models, not "
+                "parts of a layer."
+            )
+        todo += [following for following, _ in node.next_functions]
 
 
 def _gradients(branch: Tensor, inputs: Sequence[Tensor], d_branch: Tensor) -> Sequence[Tensor | None]:

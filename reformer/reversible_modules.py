@@ -296,4 +296,5 @@ def _layer_errors(layers: Sequence[Layer], x1: Tensor, x2: Tensor) -> tuple[floa
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
-    return float((found.double() - expected.double()).norm() / expected.double().norm())
+    difference, size = (found.double() - expected.double()).norm(), expected.double().norm()
+    return float(difference / size) if size else float(difference)

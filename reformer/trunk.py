@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reformer.blocks import Block, Call, Memory
-from reformer.checks import check_mask, check_parameter_type, check_tokens
+from reformer.checks import check_mask, check_parameter_type, check_state, check_tokens
 from reformer.config import FusedAttention, LSHAttention, ReformerConfig
 from reformer.functional.scores import widened
 from reformer.layers import Embedding, StreamNorm
@@ -36,6 +36,7 @@ class Reformer(nn.Module):
         )
         self.norm = StreamNorm(config.d_merged, eps=config.norm_epsilon)
         self.stack = stack_for(config)
+        self.register_load_state_dict_pre_hook(check_state)  # type: ignore[no-untyped-call]
         self._initialise(generator)
 
     def forward(
@@ -150,7 +151,17 @@ class Reformer(nn.Module):
             return
         if memory is None:
             raise ValueError("memory=None, but config.cross_attention=True: pass a Memory with an encoder's output")
-        shape = memory.hidden_BED.shape
+        if not isinstance(memory, Memory):
+            raise ValueError(f"memory is a {type(memory).__name__}; pass Memory(hidden_BED, valid_BE)")
+        hidden, parameters = memory.hidden_BED, self.embedding.weight.dtype
+        if not (
+            hidden.is_floating_point() if torch.is_autocast_enabled(hidden.device.type) else hidden.dtype == parameters
+        ):
+            raise ValueError(
+                f"memory.hidden_BED is {hidden.dtype}, but the decoder's parameters are {parameters}; "
+                "convert one of them"
+            )
+        shape = hidden.shape
         if len(shape) != 3 or (shape[0], shape[2]) != (batch, config.d_model) or shape[1] == 0:
             raise ValueError(
                 f"memory.hidden_BED has shape {tuple(shape)}; it must be [{batch}, source length, {config.d_model}]"

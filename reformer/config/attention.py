@@ -115,7 +115,7 @@ class LSHAttention(Frozen):
     chunk_len: Count = 64
     n_chunks_before: Chunks = 1
     n_chunks_after: Chunks = 0
-    n_buckets: tuple[Count, ...] | None = None
+    n_buckets: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
     wrap: RoundWrap = "across_rounds"
     same_bucket_only: bool = False
     deduplicate: bool = False

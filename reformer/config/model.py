@@ -51,7 +51,7 @@ class ReformerConfig(Frozen):
     d_ff: Count
     n_layers: Count
     max_len: Count
-    attention: AnyAttention | tuple[AnyAttention, ...]
+    attention: AnyAttention | Annotated[tuple[AnyAttention, ...], Field(min_length=1)]
     residual: Residual
     positions: AnyPositions = LearnedPositions()
     activation: Literal["gelu", "gelu_tanh", "relu", "swish"] = "gelu"

@@ -20,7 +20,7 @@ def chunked_cross_entropy(
     """Mean cross-entropy of `linear(hidden)` against the targets, in nats.
 
     Logits exist for `chunk_len` positions of each sequence at a time, in the forward pass and, recomputed, in the
-    backward pass; in float32 at least, whatever the type of the weights.
+    backward pass. They are computed in the type of the weights and summed up in float32 at least.
 
     Args:
         hidden_BLD: What the output layer reads.

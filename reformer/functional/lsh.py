@@ -141,13 +141,18 @@ class _HashRounds(NamedTuple):
         """How often each pair meets over all rounds, pairs that meet around the ring included, count_BHCWM."""
         chunk_BHRL = self.slot_BHRL // self.grid.chunk_len
         query_chunk, key_chunk = self._pairs(chunk_BHRL, query_position_BHCW, key_position_BHCM)
+        count = torch.zeros((), dtype=torch.int16, device=chunk_BHRL.device)
         if same_bucket_only:
             query_bucket, key_bucket = self._pairs(self.bucket_BHRL, query_position_BHCW, key_position_BHCM)
             rounds = zip(query_chunk, key_chunk, query_bucket, key_bucket, strict=True)
-            met = [self.grid.looks_at(mine, its) & (bucket == its_bucket) for mine, its, bucket, its_bucket in rounds]
-        else:
-            met = [self.grid.looks_at(mine, its) for mine in query_chunk for its in key_chunk]
-        return torch.stack(met).sum(dim=0, dtype=torch.int32)
+            for mine, its, bucket, its_bucket in rounds:
+                count = count + (self.grid.looks_at(mine, its) & (bucket == its_bucket))
+            return count
+        # One at a time: all rounds against all rounds at once would need memory that grows with their square.
+        for round_, mine in enumerate(query_chunk):
+            for its in key_chunk if self.grid.window.wrap == "across_rounds" else key_chunk[round_ : round_ + 1]:
+                count = count + self.grid.looks_at(mine, its)
+        return count
 
     def _pairs(
         self, x_BHRL: Tensor, query_position_BHCW: Tensor, key_position_BHCM: Tensor
@@ -164,5 +169,6 @@ class _HashRounds(NamedTuple):
 
 def combine_rounds(out_BHRLK: Tensor, lse_BHRL: Tensor) -> Tensor:
     """Average over hash rounds, each weighted by the mass it saw: softmax of the log-sum-exps (paper, equation 7)."""
-    weight_BHRL = lse_BHRL.softmax(dim=2).to(out_BHRLK.dtype)
-    return (out_BHRLK * weight_BHRL[..., None]).sum(dim=2)
+    # Weights rounded to half precision would not add up to one.
+    weight_BHRL = lse_BHRL.softmax(dim=2)
+    return (out_BHRLK * weight_BHRL[..., None]).sum(dim=2).to(out_BHRLK.dtype)

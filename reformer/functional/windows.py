@@ -70,7 +70,7 @@ class Grid(NamedTuple):
         """
         chunk = torch.arange(self.n_chunks, device=device)[:, None]
         per_round = self.chunks_per_round
-        offset = torch.tensor(self._offsets(), device=device)
+        offset = torch.arange(self._n_seen, device=device) - self.window.n_before
         if self.window.wrap == "across_rounds":
             seen = (chunk + offset) % self.n_chunks
         elif self.window.wrap == "per_round":
@@ -81,10 +81,13 @@ class Grid(NamedTuple):
         slot = seen[..., None] * self.chunk_len + torch.arange(self.chunk_len, device=device)
         return torch.where(seen[..., None] < 0, -1, slot).flatten(1)
 
-    def _offsets(self) -> list[int]:
-        offsets = range(-self.window.n_before, self.window.n_after + 1)
-        ring = {"across_rounds": self.n_chunks, "per_round": self.chunks_per_round}.get(self.window.wrap)
-        return list(offsets) if ring is None else list(dict.fromkeys(offset % ring for offset in offsets))
+    @property
+    def _n_seen(self) -> int:
+        """Chunks in a window, no more than the ring has."""
+        width = self.window.n_before + self.window.n_after + 1
+        if self.window.wrap == "none":
+            return width
+        return min(width, self.n_chunks if self.window.wrap == "across_rounds" else self.chunks_per_round)
 
     def looks_at(self, chunk: Tensor, other: Tensor) -> Tensor:
         """Whether queries in one chunk look at another, both counted through all rounds; broadcasts."""

@@ -9,7 +9,8 @@ Reading a checkpoint folder needs safetensors (extra `huggingface`), `to_hugging
 - A window wider than the ring of chunks counts its chunks twice there, once here.
 - Its float32 is 0.008 coarse where an LSH position sees only itself; here such a position returns its value. Padding
   that sees nothing in a local layer gets the sum of its window there and here, but in float64 their mean there.
-- In training it also drops out embeddings and the last normalisation. Its gradients are wrong with dropout and LSH.
+- In training it also drops out embeddings and the last normalisation, and in the feed-forward half before the
+  activation, here after it, which is the same for relu only. Its gradients are wrong with dropout and LSH.
 """
 
 from reformer.huggingface.files import load_huggingface, save_huggingface

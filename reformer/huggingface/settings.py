@@ -77,7 +77,10 @@ def config_from_huggingface(config: Any) -> ReformerConfig:  # noqa: ANN401  (a 
     Raises:
         ValueError: A field cannot be converted; names it, its value and a remedy.
     """
-    fields = HuggingFaceFields.model_validate(config if isinstance(config, Mapping) else config.to_dict())
+    given = config if isinstance(config, Mapping) else config.to_dict()
+    if given.get("model_type", "reformer") != "reformer":
+        raise ValueError(f"model_type={given['model_type']!r} is another model; only 'reformer' can be converted")
+    fields = HuggingFaceFields.model_validate(given)
     positions, longest = _positions(fields)
     return ReformerConfig(
         vocab_size=fields.vocab_size,

@@ -16,8 +16,7 @@ from transformers.models.reformer.modeling_reformer import ReformerLayer
 from reformer.blocks import Call
 from reformer.huggingface import from_huggingface, rotations_like_huggingface
 from reformer.model import ReformerLM
-from reformer.residual import standard_sequence
-from reformer.reversible import Half
+from reformer.reversible import Half, plain_sequence
 from reformer.trunk import Reformer
 from tests.peers import theirs
 
@@ -60,7 +59,7 @@ def our_layer(case: dict[str, Any]) -> tuple[Half, Half]:
 @pytest.mark.parametrize("name", PUBLISHED["layers"])
 def test_a_layer_gives_the_published_values(name: str) -> None:
     case, x_BLD = PUBLISHED["layers"][name], torch.tensor(PUBLISHED["hidden_1LD"])
-    _, second_BLD = standard_sequence([our_layer(case)], x_BLD, x_BLD)
+    _, second_BLD = plain_sequence([our_layer(case)], x_BLD, x_BLD)
     assert_close(second_BLD[0, 0, :5], case["expected"])
 
 

@@ -171,7 +171,7 @@ def test_decoding_leaves_the_model_s_mode_and_the_global_stream_alone() -> None:
     ("changes", "capacity", "message"),
     [
         ({"causal": False}, 20, "config.causal=False"),
-        ({}, 65, "65 positions are needed, which is not within 1..max_len = 64"),
+        ({}, 65, "capacity=65 positions, prompt and new tokens together, is not within 1..max_len = 64"),
         ({"cross_attention": True}, 20, "memory=None, but config.cross_attention=True"),
     ],
 )

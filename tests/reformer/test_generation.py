@@ -169,7 +169,7 @@ def test_equal_seeds_write_alike_and_leave_the_global_stream_alone() -> None:
     ("arguments", "message"),
     [
         ({"n_new": 0}, "n_new=0"),
-        ({"n_new": 58}, "65 positions are needed, which is not within 1..max_len = 64"),
+        ({"n_new": 58}, "capacity=65 positions, prompt and new tokens together, is not within 1..max_len = 64"),
         ({"n_new": 1, "end_token": 29}, "end_token=29 is no token; ids run from 0 to vocab_size - 1 = 28"),
         ({"n_new": 1, "strategy": Sample(top_k=30)}, "top_k=30 is more than the 29 tokens"),
         ({"n_new": 1, "valid_BL": torch.ones(2, 6, dtype=torch.bool)}, r"valid_BL has shape \(2, 6\)"),
