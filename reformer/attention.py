@@ -78,6 +78,11 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: ReformerConfig, attention: AnyAttention) -> None:
         super().__init__()
+        if isinstance(attention, LSHAttention) and attention.n_buckets is None:
+            raise ValueError(
+                "attention.n_buckets=None: a config that was copied with another attention is not checked again; "
+                "make it by ReformerConfig(...), or use attention.resolved(max_len)"
+            )
         d_heads = config.n_heads * config.d_head
         linear = partial(Linear, bias=False)
         self.query = linear(config.d_model, d_heads)
@@ -122,7 +127,7 @@ class SelfAttention(nn.Module):
         """What this attention hashes against in this call, rotation_HRKN; `None` if it does not hash."""
         if not isinstance(self._attention, LSHAttention):
             return None
-        assert self._attention.n_buckets is not None, "ReformerConfig fixes the bucket count"
+        assert self._attention.n_buckets is not None, "the constructor refuses it"
         return random_rotations(
             # Drawn on the CPU: the same seed gives the same buckets on every device.
             replay.generator("rotations", torch.device("cpu")),

@@ -6,6 +6,17 @@ import torch
 from torch import Tensor, nn
 
 PARAMETER_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FUSED_ON_CUDA = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def check_is_tensor(name: str, value: object) -> None:
+    """The value is a tensor.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} is a {type(value).__name__}; pass a tensor: torch.tensor({name})")
 
 
 def check_tokens(name: str, token_BL: Tensor, *, vocab_size: int, max_len: int) -> None:
@@ -16,6 +27,7 @@ def check_tokens(name: str, token_BL: Tensor, *, vocab_size: int, max_len: int) 
     Raises:
         ValueError: Something of that does not hold.
     """
+    check_is_tensor(name, token_BL)
     if token_BL.dim() != 2 or token_BL.dtype != torch.int64:
         raise ValueError(
             f"{name} is {token_BL.dtype} of shape {tuple(token_BL.shape)}; token ids are int64 of shape [batch, length]"
@@ -41,6 +53,7 @@ def check_mask(name: str, mask: Tensor | None, shape: Sequence[int]) -> None:
     """
     if mask is None:
         return
+    check_is_tensor(name, mask)
     if mask.dtype != torch.bool:
         raise ValueError(f"{name} is {mask.dtype}; masks are bool, true where a position counts: use {name}.bool()")
     if mask.shape != torch.Size(shape):
@@ -87,6 +100,19 @@ def check_state(module: nn.Module, state: Mapping[str, Tensor], prefix: str, *_:
                 f"checkpoint tensor {prefix + name} has shape {tuple(found.shape)}, but the config makes it "
                 f"{tuple(parameter.shape)}; use the config that belongs to the checkpoint"
             )
+
+
+def check_fused_type(parameter: Tensor) -> None:
+    """PyTorch has a fused attention kernel for this type on this device.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if parameter.is_cuda and parameter.dtype not in FUSED_ON_CUDA:
+        raise ValueError(
+            f"attention kind 'dense_fused' has no kernel for {parameter.dtype} on {parameter.device}; convert the "
+            f"model to one of {', '.join(map(str, FUSED_ON_CUDA))}, or use kind 'dense_query_chunked'"
+        )
 
 
 def _values_can_be_seen(tensor: Tensor) -> bool:

@@ -132,7 +132,17 @@ class Decoder:
         return self._caches[layer].past(self._width)
 
     def reorder(self, row_B: Tensor) -> None:
-        """Go on from other sequences of the batch: row b becomes what row `row_B[b]` was."""
+        """Go on from other sequences of the batch: row b becomes what row `row_B[b]` was.
+
+        Args:
+            row_B: int64, rows of the present batch; any number of them, any of them more than once.
+
+        Raises:
+            ValueError: There is no such row.
+        """
+        batch = self._length_B.shape[0]
+        if row_B.dim() != 1 or row_B.dtype != torch.int64 or not bool(((row_B >= 0) & (row_B < batch)).all()):
+            raise ValueError(f"row_B={row_B.tolist()} must be a list of int64 rows from 0 to {batch - 1}")
         self._length_B = self._length_B[row_B]
         if self._call.memory is not None:
             hidden_BED, valid_BE = self._call.memory

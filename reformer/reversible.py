@@ -127,13 +127,13 @@ class _Chain:
     def __init__(self) -> None:
         self._depth = -1
         self._streams: tuple[Tensor, Tensor] | None = None
-        self._versions: tuple[int, int] | None = None
+        self._versions: tuple[int, ...] = ()
 
     def put(self, depth: int, y1: Tensor, y2: Tensor) -> None:
         """Leave what stands above layer `depth`, in either direction."""
         # Detached: the outputs themselves will point to the autograd node, and the node to this chain.
         self._depth, self._streams = depth, (y1.detach(), y2.detach())
-        self._versions = (y1._version, y2._version)
+        self._versions = _versions((y1, y2))
 
     def take(self, depth: int) -> tuple[Tensor, Tensor]:
         """The outputs of layer `depth`, once."""
@@ -142,7 +142,7 @@ class _Chain:
                 "A reversible stack rebuilds its activations once: its backward pass cannot run a second time, nor in "
                 "part. Run the forward pass again, or use residual='standard'."
             )
-        if tuple(stream._version for stream in self._streams) != self._versions:
+        if _versions(self._streams) != self._versions:
             raise RuntimeError(
                 "The output of a reversible stack was changed in place before its backward pass, which rebuilds "
                 "activations from it. Change a copy instead."
@@ -203,8 +203,13 @@ def _check_inputs(ctx: _Context) -> None:
         )
 
 
+def version_of(tensor: Tensor) -> int:
+    """How often the tensor was changed in place; 0 for those made in inference mode, which nobody counts."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    return tuple(tensor._version for tensor in tensors)
+    return tuple(version_of(tensor) for tensor in tensors)
 
 
 def _present_autocast(device_type: str) -> AbstractContextManager[Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from reformer.reversible import Layer, Streams, plain_sequence, reversible_sequence, run_half, run_layer
+from reformer.reversible import Layer, Streams, plain_sequence, reversible_sequence, run_half, run_layer, version_of
 
 
 class ReadsContext(nn.Module):
@@ -143,7 +143,7 @@ class ModuleHalf:
         return out
 
     def _run(self, x: Tensor, *context: Tensor) -> Tensor:
-        version = x._version
+        version = version_of(x)
         out: Tensor = self._module(x, *context)
         name = type(self._module).__name__
         if not isinstance(out, Tensor) or out.shape != x.shape or torch.promote_types(out.dtype, x.dtype) != x.dtype:
@@ -152,7 +152,7 @@ class ModuleHalf:
                 f"layers hold a half, {name}, that made {found} of a stream, {x.dtype} of shape {tuple(x.shape)}; "
                 "a half returns one tensor of its stream's shape, no wider in type"
             )
-        if x._version != version:
+        if version_of(x) != version:
             raise ValueError(
                 f"layers hold a half, {name}, that changed its stream in place, from which activations are rebuilt; "
                 "leave out inplace=True, or have it work on a copy"

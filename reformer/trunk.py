@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reformer.blocks import Block, Call, Memory
-from reformer.checks import check_mask, check_parameter_type, check_state, check_tokens
+from reformer.checks import check_fused_type, check_mask, check_parameter_type, check_state, check_tokens
 from reformer.config import FusedAttention, LSHAttention, ReformerConfig
 from reformer.functional.scores import widened
 from reformer.layers import Embedding, StreamNorm
@@ -115,7 +115,10 @@ class Reformer(nn.Module):
         check_parameter_type(self.embedding.weight.dtype)
         check_tokens(names[0], token_BL, vocab_size=config.vocab_size, max_len=config.max_len)
         check_mask(names[1], valid_BL, token_BL.shape)
-        if valid_BL is not None and any(isinstance(attention, FusedAttention) for attention in config.attentions):
+        if not any(isinstance(attention, FusedAttention) for attention in config.attentions):
+            return
+        check_fused_type(self.embedding.weight)
+        if valid_BL is not None:
             raise ValueError(
                 f"{names[1]} cannot be given to fused attention, which takes no mask; use kind 'dense_query_chunked'"
             )
