@@ -15,7 +15,12 @@ from reformer.reversible import Half
 
 
 class Memory(NamedTuple):
-    """An encoder's output, and where its source is padding (false in `valid_BE`; `None` if nowhere)."""
+    """An encoder's output, as cross-attention reads it.
+
+    Attributes:
+        hidden_BED: The output, D the decoder's width, in the type of its parameters; under autocast in any float type.
+        valid_BE: bool, false where the source is padding; `None` if nowhere.
+    """
 
     hidden_BED: Tensor
     valid_BE: Tensor | None = None

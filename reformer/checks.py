@@ -1,5 +1,6 @@
 """What callers hand over, checked before any work is done. Every refusal names the argument, its value and a remedy."""
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -17,6 +18,18 @@ def check_is_tensor(name: str, value: object) -> None:
     """
     if not isinstance(value, Tensor):
         raise ValueError(f"{name} is a {type(value).__name__}; pass a tensor: torch.tensor({name})")
+
+
+def check_seed(name: str, seed: object) -> None:
+    """A seed is a whole number.
+
+    Raises:
+        ValueError: It is not.
+    """
+    try:
+        operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"{name}={seed!r} is a {type(seed).__name__}; a seed is a whole number") from None
 
 
 def check_tokens(name: str, token_BL: Tensor, *, vocab_size: int, max_len: int) -> None:

@@ -17,7 +17,7 @@ from torch.nn import Parameter
 
 from reformer.attention import CrossAttention, Past, SelfAttention
 from reformer.blocks import Block, BoundBranch, Branch, Call, Memory
-from reformer.checks import check_tokens
+from reformer.checks import check_is_tensor, check_seed, check_tokens
 from reformer.model import ReformerLM
 from reformer.reversible import Half
 
@@ -29,15 +29,17 @@ class Decoder:
 
     Args:
         model: A causal language model. It is run in evaluation mode, whatever its mode, and without gradients.
-        capacity: The longest sequence that will be reached.
+        capacity: The longest sequence that will be reached, prompt and new tokens together, from 1 to `config.max_len`.
         seed: Fixes the hashing.
-        memory: What cross-attention reads, exactly if the model has cross-attention.
+        memory: What cross-attention reads, exactly if the model has cross-attention; `prefill` checks it.
 
     Raises:
-        ValueError: The model is not causal, or `capacity` is beyond its longest sequence.
+        ValueError: The model is not causal, `capacity` is not within 1 and `config.max_len`, or a layer hashes and
+            `seed` is no whole number.
     """
 
     def __init__(self, model: ReformerLM, *, capacity: int, seed: int, memory: Memory | None = None) -> None:
+        check_seed("seed", seed)
         if not model.config.causal:
             raise ValueError("config.causal=False: a model that sees the future cannot write from left to right")
         if not 1 <= capacity <= model.config.max_len:
@@ -58,7 +60,7 @@ class Decoder:
 
     @torch.no_grad()
     def prefill(self, token_BL: Tensor, valid_BL: Tensor | None = None) -> Tensor:
-        """Read the prompts.
+        """Read the prompts. What was read or written before is forgotten.
 
         Args:
             token_BL: int64 token ids, [B, L], L from 1 to the capacity.
@@ -69,7 +71,8 @@ class Decoder:
             logit_BV for the token after each prompt.
 
         Raises:
-            ValueError: An argument is not as described; names it.
+            ValueError: An argument is not as described, padding stands before a token, a prompt is empty, the memory
+                does not fit, or fused attention is given a mask; names the argument.
         """
         trunk = self._model.trunk
         trunk.check(token_BL, self._call._replace(valid_BL=valid_BL))
@@ -104,7 +107,8 @@ class Decoder:
             logit_BV for the token after it.
 
         Raises:
-            ValueError: `token_B` is not as described, nothing was read before, or the capacity is used up.
+            ValueError: `token_B` is not as described, nothing was read before, or the capacity is used up, counted in
+                positions of the longest prompt with its padding.
         """
         self._check_step(token_B)
         trunk, position_B = self._model.trunk, self._length_B
@@ -122,13 +126,33 @@ class Decoder:
 
     @torch.no_grad()
     def recomputed(self, token_BL: Tensor) -> Tensor:
-        """The logits after the last position by a forward pass over everything, hashed alike; logit_BV."""
+        """The logits after the last position by a forward pass over everything, hashed alike.
+
+        Args:
+            token_BL: int64 token ids, everything so far without padding; nothing of it is remembered.
+
+        Returns:
+            logit_BV.
+
+        Raises:
+            ValueError: As in `Reformer.forward`.
+        """
         trunk = self._model.trunk
         trunk.check(token_BL, self._call, self._rotations)
         return self._logits(trunk.run(token_BL, self._call, self._rotations)[:, -1])
 
     def cached(self, layer: int) -> Past:
-        """What the layer remembers of everything so far."""
+        """What the layer remembers of everything so far.
+
+        Args:
+            layer: From 0 to `config.n_layers - 1`.
+
+        Returns:
+            key_BHLK, value_BHLK, and bucket_BHRL if the layer hashes.
+
+        Raises:
+            IndexError: There is no such layer, or nothing was read before.
+        """
         return self._caches[layer].past(self._width)
 
     def reorder(self, row_B: Tensor) -> None:
@@ -138,8 +162,9 @@ class Decoder:
             row_B: int64, rows of the present batch; any number of them, any of them more than once.
 
         Raises:
-            ValueError: There is no such row.
+            ValueError: `row_B` is not one-dimensional and int64, or there is no such row: before `prefill`, none.
         """
+        check_is_tensor("row_B", row_B)
         batch = self._length_B.shape[0]
         if row_B.dim() != 1 or row_B.dtype != torch.int64 or not bool(((row_B >= 0) & (row_B < batch)).all()):
             raise ValueError(f"row_B={row_B.tolist()} must be a list of int64 rows from 0 to {batch - 1}")
@@ -152,6 +177,7 @@ class Decoder:
             cache.reorder(row_B)
 
     def _check_step(self, token_B: Tensor) -> None:
+        check_is_tensor("token_B", token_B)
         if not self._caches:
             raise ValueError("step comes after prefill: a Decoder must have read a prompt before it can go on")
         if token_B.shape != self._length_B.shape:
@@ -315,7 +341,8 @@ class DecodingError(NamedTuple):
     """How far cached decoding is from full recomputation.
 
     Attributes:
-        relative: For each decoded position, the norm of the difference of logits over the norm of the recomputed ones.
+        relative: For each decoded position, the norm of the difference of logits over the norm of the recomputed ones,
+            both over all sequences.
         same_choice: The fraction of positions and sequences at which both would choose the same token.
     """
 
@@ -331,18 +358,23 @@ def decoding_error(
 
     Args:
         model: A causal language model.
-        token_BL: int64 token ids.
-        prompt_len: Positions that are read at once; the others are decoded one by one.
+        token_BL: int64 token ids, without padding.
+        prompt_len: Positions that are read at once, from 1 to L - 1; the others are decoded one by one.
         seed: Fixes the hashing of both.
         memory: What cross-attention reads, exactly if the model has cross-attention.
 
     Returns:
         The differences. They are rounding errors exactly where the contract of this module says so.
+
+    Raises:
+        ValueError: An argument is not as described, or the model is not causal; names it.
     """
     check_tokens("token_BL", token_BL, vocab_size=model.config.vocab_size, max_len=model.config.max_len)
     length = token_BL.shape[1]
     if not 1 <= prompt_len < length:
-        raise ValueError(f"prompt_len={prompt_len} leaves nothing to read or to decode of {length} tokens")
+        raise ValueError(
+            f"prompt_len={prompt_len} leaves nothing to read or to decode of {length} tokens; use 1 to {length - 1}"
+        )
     decoder = Decoder(model, capacity=length, seed=seed, memory=memory)
     decoder.prefill(token_BL[:, :prompt_len])
     relative, same = [], []

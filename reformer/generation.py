@@ -16,7 +16,11 @@ from reformer.randomness import derived_seed
 
 
 class Greedy(Frozen):
-    """The most probable token at each step."""
+    """The most probable token at each step.
+
+    Attributes:
+        kind: Tells strategies apart.
+    """
 
     kind: Literal["greedy"] = "greedy"
 
@@ -28,7 +32,10 @@ class Sample(Frozen):
         kind: Tells strategies apart.
         temperature: Logits are divided by it, 0.001 to 1,000; below 1 sharpens. For 0 use `Greedy`.
         top_k: Draw from the k most probable tokens only.
-        top_p: Draw from the fewest tokens only that together have this probability.
+        top_p: Draw from the fewest tokens only that together have this probability, above 0 and at most 1.
+
+    Raises:
+        pydantic.ValidationError: As in `Frozen`.
     """
 
     kind: Literal["sample"] = "sample"
@@ -43,8 +50,11 @@ class Beam(Frozen):
     Attributes:
         kind: Tells strategies apart.
         n_beams: Continuations followed for each prompt.
-        length_penalty: Continuations are compared by log-probability over `length ** length_penalty`; 0 compares plain
-            log-probabilities, 1 their mean over tokens.
+        length_penalty: Continuations are compared by log-probability over `length ** length_penalty`, 0 to 10; 0
+            compares plain log-probabilities, 1 their mean over tokens.
+
+    Raises:
+        pydantic.ValidationError: As in `Frozen`.
     """
 
     kind: Literal["beam"] = "beam"
@@ -52,20 +62,30 @@ class Beam(Frozen):
     length_penalty: Annotated[float, Field(ge=0, le=10)] = 1.0
 
     def rating(self, total: Tensor, length: Tensor) -> Tensor:
-        """What continuations are compared by: their log-probability and length to one number, the higher the better."""
+        """What continuations are compared by, the higher the better.
+
+        Args:
+            total: Their log-probabilities, natural logarithm, of any shape.
+            length: Their tokens, of a shape that fits.
+
+        Returns:
+            One number for each.
+        """
         return total / length.double().clamp(min=1) ** self.length_penalty
 
 
 Strategy = Greedy | Sample | Beam
+"""How `generate` chooses tokens."""
 
 
 class Written(NamedTuple):
     """What was written after each prompt.
 
     Attributes:
-        token_BT: The new tokens; behind an end token only end tokens.
-        length_B: How many of them count, the end token included.
-        log_probability_B: Of those, natural logarithm, under the model's own distribution.
+        token_BT: int64, the new tokens, T from 1 to `n_new`; behind an end token only end tokens.
+        length_B: int64, how many of them count, the end token included.
+        log_probability_B: float64, the sum over those, natural logarithm, under the model's own distribution: neither
+            temperature nor narrowing enters.
     """
 
     token_BT: Tensor

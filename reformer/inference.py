@@ -20,6 +20,9 @@ class InferenceModel(nn.Module):
     Args:
         model: Without cross-attention.
         seed: What the rotations are drawn from.
+
+    Raises:
+        ValueError: The model has cross-attention, or a layer hashes and `seed` is no whole number.
     """
 
     def __init__(self, model: ReformerLM, seed: int) -> None:

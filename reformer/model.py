@@ -17,7 +17,19 @@ class ReformerLM(nn.Module):
     """A Reformer language model, or one of the variants it is compared with: the config says which.
 
     With `config.causal` it predicts the next token at each position, otherwise whatever it is trained for, such as
-    masked tokens; with `config.cross_attention` it is the decoder of an encoder-decoder.
+    masked tokens; with `config.cross_attention` it is the decoder of an encoder-decoder. Sections of the paper are
+    named in `ReformerConfig`.
+
+    Args:
+        config: The model; kept as `config`.
+        generator: On the CPU; all parameters are drawn from it, those of the trunk first.
+
+    Attributes:
+        trunk: The `Reformer` below the head.
+        head: A linear map from what the trunk returns to V logits.
+
+    Raises:
+        ValueError: As in `Reformer`. From `load_state_dict` also: embedding and head differ, though they are tied.
     """
 
     def __init__(self, config: ReformerConfig, generator: torch.Generator) -> None:
@@ -61,7 +73,8 @@ class ReformerLM(nn.Module):
             target_BL: int64, the right token at each position.
             seed: See above.
             valid_BL: See above.
-            counted_BL: bool, which targets count; `None` for all. A target that does not count must still be a token.
+            counted_BL: bool, which targets count, at least one; `None` for all. A target that does not count must still
+                be a token.
             memory: See above.
             rotations: See above.
 
@@ -91,7 +104,7 @@ class ReformerLM(nn.Module):
         check_some("counted_BL", counted_BL)
 
     def cross_entropy(self, hidden_BLD: Tensor, target_BL: Tensor, counted_BL: Tensor | None = None) -> Tensor:
-        """What `loss` returns, for arguments that were checked and what the trunk makes of the tokens."""
+        """What `loss` returns, in nats, for arguments that were checked and what the trunk makes of the tokens."""
         return chunked_cross_entropy(
             hidden_BLD,
             self.head.weight,

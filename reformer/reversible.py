@@ -1,4 +1,4 @@
-"""Reversible residual layers for any functions f, g, ... (paper, section 3, equations 8 and 9).
+"""Reversible residual layers for any functions f, g, ... (paper, section 3, equations 7 and 8).
 
     y1 = x1 + f(x2)        x2 = y2 - g(y1)
     y2 = x2 + g(y1)        x1 = y1 - f(x2)
@@ -43,6 +43,7 @@ Layer = Sequence[Half]
 """The halves of one layer, in order: two as in the paper, or any other number."""
 
 Streams = tuple[Tensor, Tensor]
+"""Both streams, of one shape and type."""
 
 
 def run_half(half: Half, x_BLD: Tensor) -> Tensor:
@@ -68,33 +69,58 @@ def run_layer(layer: Layer, x1: Tensor, x2: Tensor) -> Streams:
 
 
 def plain_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
-    """The same function as `reversible_sequence` by plain autograd, every activation kept."""
+    """The same function as `reversible_sequence` by plain autograd, every activation kept.
+
+    Args:
+        layers: As in `reversible_sequence`, and so are the streams and the result.
+        x1_BLD: See above.
+        x2_BLD: See above.
+
+    Returns:
+        See above.
+    """
     for layer in layers:
         x1_BLD, x2_BLD = run_layer(layer, x1_BLD, x2_BLD)
     return x1_BLD, x2_BLD
 
 
 def checkpointed_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
-    """The same function by `torch.utils.checkpoint`, each layer's inputs kept and the rest recomputed."""
+    """The same function by `torch.utils.checkpoint`, each layer's inputs kept and the rest recomputed.
+
+    Random streams are not restored for that: as in `reversible_sequence`, a half repeats itself.
+
+    Args:
+        layers: As in `reversible_sequence`, and so are the streams and the result.
+        x1_BLD: See above.
+        x2_BLD: See above.
+
+    Returns:
+        See above.
+    """
     for layer in layers:
         x1_BLD, x2_BLD = checkpoint(run_layer, layer, x1_BLD, x2_BLD, use_reentrant=False, preserve_rng_state=False)
     return x1_BLD, x2_BLD
 
 
 def reversible_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
-    """Run reversible layers over two streams.
+    """Run reversible layers over two streams (paper, section 3, equations 7 and 8).
 
     The backward pass may run once for each forward pass, and the two results must not be changed in place before it.
     Where gradients are wanted, `torch.compile` leaves the layers as they are: what it makes of a half need not round
     alike with and without gradients.
 
     Args:
-        layers: The halves of each layer, bound to this call.
+        layers: The halves of each layer, bound to this call: run again, a half gives the same values.
         x1_BLD: First stream.
-        x2_BLD: Second stream.
+        x2_BLD: Second stream, of the same shape.
 
     Returns:
-        Both streams after the last layer.
+        Both streams after the last layer, of that shape.
+
+    Raises:
+        RuntimeError: In the backward pass: it runs a second time, if only for the layers that the first left out; the
+            result, a parameter or a context tensor was changed in place or replaced after the forward pass; or a half
+            reads a tensor that wants a gradient and is neither among its parameters nor its context.
     """
     if not torch.is_grad_enabled():
         return plain_sequence(layers, x1_BLD, x2_BLD)

@@ -17,20 +17,26 @@ from reformer.reversible import Layer, Streams, plain_sequence, reversible_seque
 
 
 class ReadsContext(nn.Module):
-    """Marks a half that is called with the sequence's context tensors after its stream: `module(x, *context)`."""
+    """Marks a half that is called with the sequence's context tensors after its stream: `module(x, *context)`.
+
+    Args:
+        module: What is called. It maps x to a tensor of the same shape.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
-        """The module's value."""
+        """The module's value, of the shape of `x`."""
         out: Tensor = self.module(x, *context)
         return out
 
 
 class ReversibleSequence(nn.Module):
-    """Layers of any modules over two streams, which keep no activation for the backward pass (paper, section 3).
+    """Layers of any modules over two streams, which keep no activation for the backward pass.
+
+    Paper, section 3, equations 7 and 8:
 
         y1 = x1 + f(x2)        y2 = x2 + g(y1)
 
@@ -42,6 +48,10 @@ class ReversibleSequence(nn.Module):
 
     Args:
         layers: The halves of each layer; those that read context tensors wrapped in `ReadsContext`.
+
+    Raises:
+        ValueError: A layer has no halves.
+        TypeError: A layer is no sequence of modules.
     """
 
     def __init__(self, *layers: Sequence[nn.Module]) -> None:
@@ -66,13 +76,22 @@ class ReversibleSequence(nn.Module):
 
         Raises:
             ValueError: The streams do not match, context is missing or read by no half, or a half does not map its
-                stream to another tensor of the same shape.
+                stream to another tensor of the same shape, or changes it in place.
+            RuntimeError: In the backward pass: as of `reversible_sequence`, or a buffer of a half was changed since.
         """
         self.check(x1, x2, context)
         return reversible_sequence(self.bound(context, repeatable=torch.is_grad_enabled()), x1, x2)
 
     def bound(self, context: Sequence[Tensor], *, repeatable: bool = True) -> list[Layer]:
-        """The layers tied to one call: if `repeatable`, a half that is run again gives the same values."""
+        """The layers tied to one call, as `reversible_sequence` takes them.
+
+        Args:
+            context: As in `forward`.
+            repeatable: Whether a half that is run again gives the same values, for which it keeps the state it had.
+
+        Returns:
+            The halves of each layer.
+        """
         return [
             [
                 ModuleHalf(half, tuple(context) if isinstance(half, ReadsContext) else (), repeatable=repeatable)
@@ -249,9 +268,9 @@ def check_inversion(sequence: ReversibleSequence, x1: Tensor, x2: Tensor, *conte
 
     Args:
         sequence: The layers, whose parameters' gradients are left alone.
-        x1: First stream.
-        x2: Second stream.
-        context: As in `ReversibleSequence.forward`.
+        x1: As in `ReversibleSequence.forward`, and so are `x2` and `context`.
+        x2: See above.
+        context: See above.
 
     Returns:
         The errors. What is small enough depends on the precision and is left to the caller.

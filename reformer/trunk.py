@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reformer.blocks import Block, Call, Memory
-from reformer.checks import check_fused_type, check_mask, check_parameter_type, check_state, check_tokens
+from reformer.checks import check_fused_type, check_mask, check_parameter_type, check_seed, check_state, check_tokens
 from reformer.config import FusedAttention, LSHAttention, ReformerConfig
 from reformer.functional.scores import widened
 from reformer.layers import Embedding, StreamNorm
@@ -15,15 +15,25 @@ from reformer.positions import build_positions
 from reformer.residual import stack_for
 
 Rotations = Sequence[Tensor | None]
-"""What each layer hashes against, rotation_HRKN; `None` for a layer that does not hash."""
+"""What each layer hashes against, rotation_HRKN, N half the sum of the factors of its bucket count; `None` for a layer
+that does not hash."""
 
 
 class Reformer(nn.Module):
     """Embedding, positions, layers and a last normalisation: an encoder, or a language model without its head.
 
+    Attention is the paper's section 2, the chaining of layers its section 3; which of both, the config says.
     Whether positions see the future, and whether layers read an encoder's output, is in the config. All parameters are
     drawn from `generator`; the global random stream is neither read nor moved. Residual streams are float32 at least,
     whatever the type of the parameters.
+
+    Args:
+        config: The model; kept as `config`.
+        generator: On the CPU; all parameters are drawn from it, in their order.
+
+    Raises:
+        ValueError: An LSH attention has no bucket count, since the config was copied and not checked again. Later, from
+            `load_state_dict`: a tensor has another shape than the config gives it; names it.
     """
 
     def __init__(self, config: ReformerConfig, generator: torch.Generator) -> None:
@@ -60,7 +70,7 @@ class Reformer(nn.Module):
             rotations: What each layer hashes against, in place of what would be drawn from the seed.
 
         Returns:
-            hidden_BLD, or of width 2 D if `config.merge` is "concatenate".
+            hidden_BLD, or of width 2 D if `config.merge` is "concatenate", in the type of the parameters.
 
         Raises:
             ValueError: An argument is not as described; names it.
@@ -85,11 +95,22 @@ class Reformer(nn.Module):
         return cast(Sequence[Block], self.blocks)
 
     def embedded(self, token_BL: Tensor, position: Tensor) -> Tensor:
-        """Tokens and their positions, [L] or [B, L], as the first layer reads them."""
+        """Tokens and their positions, [L] or [B, L], as the first layer reads them: x_BLD, float32 at least."""
         return widened(self.embedding(token_BL) + self.positions(position))
 
     def rotations(self, seed: int) -> list[Tensor | None]:
-        """What each layer hashes against in a call with this seed, as `forward` takes it."""
+        """What each layer hashes against in a call with this seed, as `forward` takes it.
+
+        Args:
+            seed: Of the call.
+
+        Returns:
+            rotation_HRKN for each LSH layer, float32 on the CPU, with the rounds R of the present mode; `None` for each
+            other layer.
+
+        Raises:
+            ValueError: A layer hashes and `seed` is no whole number.
+        """
         return [block.rotation(Call(seed, self.training)) for block in self.layers]
 
     def check(self, token_BL: Tensor, call: Call, rotations: Rotations | None = None) -> None:
@@ -98,6 +119,7 @@ class Reformer(nn.Module):
         Raises:
             ValueError: They are not; names the argument.
         """
+        check_seed("seed", call.seed)
         self.check_sequence(token_BL, call.valid_BL)
         self.check_memory(call.memory, token_BL.shape[0])
         if rotations is not None:

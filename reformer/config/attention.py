@@ -11,6 +11,7 @@ LARGEST_PLAIN_BUCKET_COUNT = 128
 """Above this a default bucket count is split into two factors, so that hashing stays cheap beside attention."""
 
 MOST_BUCKETS = 2**31 - 1
+"""The ids of so many buckets, and one more for padding, fit in int32."""
 
 ScoreScale = Literal["unit_key", "unit_key_over_root_width"]
 """Score of a shared query and key: query times unit key (the authors' code, HuggingFace), or that over sqrt(K)."""
@@ -38,14 +39,35 @@ class SelfAttentionBase(Frozen):
 
 
 class DenseAttention(SelfAttentionBase):
-    """Every position scores every other; the L x L scores are held in memory. `dropout` is of attention weights."""
+    """Every position scores every other (paper, section 2); the L x L scores of each head are held in memory.
+
+    Attributes:
+        kind: Tells attentions apart.
+        share_qk: One projection for queries and keys, see `SelfAttentionBase`.
+        score_scale: See `ScoreScale`.
+        dropout: Of attention weights.
+
+    Raises:
+        pydantic.ValidationError: As in `Frozen`, or `score_scale` is set without shared projections.
+    """
 
     kind: Literal["dense"] = "dense"
     dropout: Rate = 0.0
 
 
 class QueryChunkedAttention(SelfAttentionBase):
-    """Dense attention a chunk of queries at a time, recomputed in the backward pass: the paper's baseline."""
+    """Dense attention a chunk of queries at a time, recomputed in the backward pass: the paper's baseline (section 2).
+
+    Attributes:
+        kind: Tells attentions apart.
+        share_qk: As in `DenseAttention`, and so are `score_scale` and `dropout`.
+        score_scale: See above.
+        query_chunk_len: Queries whose scores exist at a time.
+        dropout: See above.
+
+    Raises:
+        pydantic.ValidationError: As in `DenseAttention`.
+    """
 
     kind: Literal["dense_query_chunked"] = "dense_query_chunked"
     query_chunk_len: Count = 128
@@ -53,7 +75,19 @@ class QueryChunkedAttention(SelfAttentionBase):
 
 
 class FusedAttention(SelfAttentionBase):
-    """Dense attention by PyTorch's fused `scaled_dot_product_attention`, which takes no attention dropout here."""
+    """Dense attention by PyTorch's fused `scaled_dot_product_attention`, which takes no attention dropout here.
+
+    It takes no padding either: calls with a `valid_BL` are refused, and so is, by `ReformerConfig`, `share_qk=True`
+    with `causal=False`.
+
+    Attributes:
+        kind: Tells attentions apart.
+        share_qk: As in `DenseAttention`, and so is `score_scale`.
+        score_scale: See above.
+
+    Raises:
+        pydantic.ValidationError: As in `DenseAttention`.
+    """
 
     kind: Literal["dense_fused"] = "dense_fused"
 
@@ -63,6 +97,8 @@ class LocalAttention(SelfAttentionBase):
 
     Attributes:
         kind: Tells attentions apart.
+        share_qk: As in `DenseAttention`, and so is `score_scale`.
+        score_scale: See above.
         chunk_len: Positions in a chunk.
         n_chunks_before: Chunks that a query sees before its own.
         n_chunks_after: Chunks that a query sees after its own.
@@ -71,6 +107,9 @@ class LocalAttention(SelfAttentionBase):
         unseen: What padding gets that sees no key at all: its own value, or the sum of its whole window's values, which
             is what float32 makes of HuggingFace's masked scores. Any other row gets its own value then.
         dropout: Of attention weights.
+
+    Raises:
+        pydantic.ValidationError: As in `DenseAttention`.
     """
 
     kind: Literal["local"] = "local"
@@ -91,13 +130,14 @@ class LSHAttention(Frozen):
     """Attention among positions that hash to nearby buckets (paper, section 2). Queries and keys are always shared.
 
     Attributes:
+        kind: Tells attentions apart.
         n_buckets: The bucket count as factors, each even; `(64, 32)` means 2,048 buckets hashed in two digits. `None`
             stands for the paper's and trax's rule, two buckets per chunk, and is replaced by numbers as soon as a
             `ReformerConfig` knows the longest sequence: a config never changes its mind on shorter ones.
         n_hashes: Hash rounds.
         n_hashes_eval: Hash rounds in evaluation mode; `None` for as many as in training. More rounds need no retraining
-            (paper, section 4).
-        chunk_len: Positions in a chunk of the bucket-sorted sequence.
+            (paper, section 5).
+        chunk_len: Positions in a chunk of the bucket-sorted sequence; m in the paper.
         n_chunks_before: Chunks that a query sees before its own.
         n_chunks_after: Chunks that a query sees after its own.
         wrap: What lies before the first chunk of a hash round, and after its last.
@@ -107,6 +147,9 @@ class LSHAttention(Frozen):
             each time (the authors' code).
         score_scale: See `ScoreScale`.
         dropout: Of attention weights.
+
+    Raises:
+        pydantic.ValidationError: As in `Frozen`, or a factor of `n_buckets` is odd, or their product above 2^31 - 1.
     """
 
     kind: Literal["lsh"] = "lsh"

@@ -28,13 +28,13 @@ class ReformerConfig(Frozen):
         d_ff: Hidden width of the feed-forward half.
         n_layers: Layers, each an attention half and a feed-forward half.
         max_len: Longest sequence served. Any length from 1 to `max_len` works, without padding by the caller.
-        attention: One attention for all layers, or a tuple that is cycled over them.
-        residual: How layers are chained and what is kept for the backward pass.
+        attention: One attention for all layers, or a tuple that is cycled over them (paper, section 2).
+        residual: How layers are chained and what is kept for the backward pass (paper, section 3, equation 9).
         positions: How a token's place enters.
         activation: Of the feed-forward half; `gelu_tanh` is the approximation that the authors' code uses.
         dropout: Rate, applied inside the feed-forward half and to what each half adds to its stream.
         ff_chunk_len: Positions that go through the feed-forward half at a time, recomputed in the backward pass; `None`
-            takes the whole sequence at once.
+            takes the whole sequence at once (paper, section 3, "Chunking").
         loss_chunk_len: Positions whose logits exist at a time while the loss is computed.
         causal: Whether a position sees only the past.
         merge: What the head reads: the mean of the two streams, or both side by side (the authors' language model),
@@ -42,6 +42,12 @@ class ReformerConfig(Frozen):
         tie_embeddings: Whether the head's matrix is the embedding table.
         cross_attention: Whether each layer has a half that attends to an encoder's output, between its two others.
         norm_epsilon: Added to the variance by layer normalisation.
+
+    Raises:
+        pydantic.ValidationError: As in `Frozen`, or the parts do not fit: axial positions of another width than
+            `d_model` or shorter than `max_len`, rotary positions with an odd `d_head`, `merge="concatenate"` with one
+            stream or tied embeddings, fused attention with `share_qk=True` and `causal=False`, or an LSH attention that
+            is given as a dict without `n_buckets`. Copies by `model_copy` are not checked.
     """
 
     vocab_size: Count
@@ -144,7 +150,11 @@ class EncoderDecoderConfig(Frozen):
 
     Attributes:
         encoder: `causal=False`, without cross-attention. Its `vocab_size` and `max_len` are the source's.
-        decoder: `causal=True`, with cross-attention, of the encoder's width.
+        decoder: `causal=True`, with cross-attention, of the encoder's width `d_model`.
+
+    Raises:
+        pydantic.ValidationError: As in `Frozen`, or a half is not as described, or the encoder's `merge` is not "mean";
+            names the field, its value and the one needed.
     """
 
     encoder: ReformerConfig

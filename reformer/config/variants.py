@@ -24,7 +24,15 @@ Transformer's `x + f(x)`, the paper's baseline in Figure 3.
 
 
 class Variant(Frozen):
-    """One setting of the two switches."""
+    """One setting of the two switches.
+
+    Attributes:
+        attention: Of all layers (paper, section 2).
+        residual: How they are chained (paper, section 3), see `Residual`.
+
+    Raises:
+        pydantic.ValidationError: As in `Frozen`.
+    """
 
     attention: AnyAttention
     residual: Residual
@@ -38,7 +46,10 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "reformer": Variant(attention=LSHAttention(), residual="reversible"),
     }
 )
-"""The four corners: attention (dense or LSH) x residual (standard or reversible). Neighbours differ in one switch."""
+"""The four corners: attention (dense or LSH) x residual (standard or reversible). Neighbours differ in one switch.
+
+The paper's Table 3 compares the same switches by memory and time.
+"""
 
 CONTROLS: Mapping[str, Variant] = MappingProxyType(
     {

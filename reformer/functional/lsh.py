@@ -30,7 +30,7 @@ def lsh_attention(
     """Each position against those near it in the bucket-sorted sequence, over several hash rounds.
 
     In every round positions are sorted by bucket, then by position, and cut into chunks; a query sees its own chunk and
-    its neighbours. Rounds are combined by their log-sum-exp (equation 7). Any length works: the last chunk of a round
+    its neighbours. Rounds are combined by their log-sum-exp (appendix A). Any length works: the last chunk of a round
     may be short, which changes no value and no gradient. A position that sees nobody returns its own value.
 
     Args:
@@ -140,35 +140,31 @@ class _HashRounds(NamedTuple):
     def _count(self, query_position_BHCW: Tensor, key_position_BHCM: Tensor, same_bucket_only: bool) -> Tensor:
         """How often each pair meets over all rounds, pairs that meet around the ring included, count_BHCWM."""
         chunk_BHRL = self.slot_BHRL // self.grid.chunk_len
-        query_chunk, key_chunk = self._pairs(chunk_BHRL, query_position_BHCW, key_position_BHCM)
+        every = range(chunk_BHRL.shape[2])
+        across = self.grid.window.wrap == "across_rounds" and not same_bucket_only
         count = torch.zeros((), dtype=torch.int16, device=chunk_BHRL.device)
-        if same_bucket_only:
-            query_bucket, key_bucket = self._pairs(self.bucket_BHRL, query_position_BHCW, key_position_BHCM)
-            rounds = zip(query_chunk, key_chunk, query_bucket, key_bucket, strict=True)
-            for mine, its, bucket, its_bucket in rounds:
-                count = count + (self.grid.looks_at(mine, its) & (bucket == its_bucket))
-            return count
         # One at a time: all rounds against all rounds at once would need memory that grows with their square.
-        for round_, mine in enumerate(query_chunk):
-            for its in key_chunk if self.grid.window.wrap == "across_rounds" else key_chunk[round_ : round_ + 1]:
-                count = count + self.grid.looks_at(mine, its)
+        for mine in every:
+            query_chunk = self._in_round(mine, chunk_BHRL, query_position_BHCW)[..., :, None]
+            for its in every if across else (mine,):
+                key_chunk = self._in_round(its, chunk_BHRL, key_position_BHCM)[..., None, :]
+                meets = self.grid.looks_at(query_chunk, key_chunk)
+                if same_bucket_only:
+                    query_bucket = self._in_round(mine, self.bucket_BHRL, query_position_BHCW)[..., :, None]
+                    meets = meets & (
+                        query_bucket == self._in_round(its, self.bucket_BHRL, key_position_BHCM)[..., None, :]
+                    )
+                count = count + meets
         return count
 
-    def _pairs(
-        self, x_BHRL: Tensor, query_position_BHCW: Tensor, key_position_BHCM: Tensor
-    ) -> tuple[list[Tensor], ...]:
-        """What holds for queries and keys in each round, ready to be compared."""
-        queries, keys = (self._in_rounds(x_BHRL, position) for position in (query_position_BHCW, key_position_BHCM))
-        return [query[..., :, None] for query in queries], [key[..., None, :] for key in keys]
-
-    def _in_rounds(self, x_BHRL: Tensor, position_BHCx: Tensor) -> list[Tensor]:
-        """What holds for each of the positions in each round."""
+    def _in_round(self, round_: int, x_BHRL: Tensor, position_BHCx: Tensor) -> Tensor:
+        """What holds for each of the positions in one round."""
         inside = position_BHCx.clamp(0, self.grid.length - 1).flatten(2)
-        return [x_BHL.gather(2, inside).view_as(position_BHCx) for x_BHL in x_BHRL.unbind(2)]
+        return x_BHRL[:, :, round_].gather(2, inside).view_as(position_BHCx)
 
 
 def combine_rounds(out_BHRLK: Tensor, lse_BHRL: Tensor) -> Tensor:
-    """Average over hash rounds, each weighted by the mass it saw: softmax of the log-sum-exps (paper, equation 7)."""
+    """Average over hash rounds, each weighted by the mass it saw: softmax of the log-sum-exps (paper, appendix A)."""
     # Weights rounded to half precision would not add up to one.
     weight_BHRL = lse_BHRL.softmax(dim=2)
     return (out_BHRLK * weight_BHRL[..., None]).sum(dim=2).to(out_BHRLK.dtype)

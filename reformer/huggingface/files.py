@@ -40,9 +40,14 @@ def load_huggingface(folder: str | Path, *, head_bias: HeadBias | None = None) -
 def save_huggingface(model: ReformerLM | Reformer, folder: str | Path) -> None:
     """Write a folder that `load_huggingface` and transformers' `from_pretrained` read.
 
+    Args:
+        model: What is written, in the dtype of its parameters; it is left as it is.
+        folder: Made if there is none. Its `config.json` and `model.safetensors` are replaced.
+
     Raises:
         ValueError: transformers cannot express the model; names the field, its value and what would do.
         ImportError: safetensors is not installed.
+        OSError: The folder cannot be made or written.
     """
     tensors, fields = their_tensors(model), their_fields(model)
     config = {"architectures": [architecture(model)], "model_type": "reformer", **fields}

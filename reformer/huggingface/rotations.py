@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from reformer.checks import check_seed
 from reformer.config import LSHAttention, ReformerConfig
 
 
@@ -20,8 +21,13 @@ def rotations_like_huggingface(
         dtype: Of the model's parameters: other types draw other numbers.
 
     Returns:
-        rotation_HRKN for each LSH layer, `None` for each other one.
+        rotation_HRKN in `dtype` on the CPU for each LSH layer, R its `n_hashes`; `None` for each other one.
+
+    Raises:
+        RuntimeError: `hash_seed` is no whole number.
+        ValueError: `hash_seed` does not fit in 64 bits.
     """
+    check_seed("hash_seed", hash_seed)
     return [
         _rotation_like_huggingface(config, attention, hash_seed, dtype) if isinstance(attention, LSHAttention) else None
         for attention in config.attentions

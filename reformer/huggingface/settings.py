@@ -74,10 +74,15 @@ def config_from_huggingface(config: Any) -> ReformerConfig:  # noqa: ANN401  (a 
     Args:
         config: transformers' `ReformerConfig`, or the content of a `config.json`.
 
+    Returns:
+        Reversible, with both streams side by side before the head.
+
     Raises:
         ValueError: A field cannot be converted; names it, its value and a remedy.
     """
-    given = config if isinstance(config, Mapping) else config.to_dict()
+    given = config if isinstance(config, Mapping) else getattr(config, "to_dict", dict)()
+    if not given:
+        raise ValueError(f"config={config!r} is neither transformers' ReformerConfig nor the content of a config.json")
     if given.get("model_type", "reformer") != "reformer":
         raise ValueError(f"model_type={given['model_type']!r} is another model; only 'reformer' can be converted")
     fields = HuggingFaceFields.model_validate(given)

@@ -35,12 +35,17 @@ def from_huggingface(model: nn.Module, *, head_bias: HeadBias | None = None) -> 
     Raises:
         ValueError: A field of its config cannot be converted, or it has other parameters than such a model has.
     """
+    if not hasattr(model, "config"):
+        raise ValueError(f"model is a {type(model).__name__}; pass one of transformers' Reformer models")
     converted = assembled(config_from_huggingface(model.config), model.state_dict(), head_bias)
     return converted.train(model.training)
 
 
 def to_huggingface(model: ReformerLM | Reformer) -> nn.Module:
     """A model as transformers': same weights, values and gradients; its dtype, device and mode.
+
+    Args:
+        model: What is converted; the result shares no memory with it.
 
     Returns:
         `ReformerModelWithLMHead`, `ReformerForMaskedLM` if it is not causal, or `ReformerModel` if it has no head.
