@@ -113,7 +113,7 @@ class ReformerEncoderDecoder(nn.Module):
             hidden_BED, and `valid_BE` as it was given.
 
         Raises:
-            ValueError: An argument is not as described; names it, the mask by its name in `forward`, `source_valid_BE`.
+            ValueError: An argument is not as described; names it.
         """
         check_seed("seed", seed)
         self.encoder.check_sequence(source_BE, valid_BE, names=("source_BE", "valid_BE"))

@@ -23,6 +23,7 @@ from reformer.huggingface import (
 from reformer.model import ReformerLM
 from reformer.trunk import Reformer
 from tests.peers import theirs
+from tests.reformer.models import gradients
 
 IN_FLOAT64 = 1e-9
 VALUES_IN_FLOAT32, GRADIENTS_IN_FLOAT32 = 1e-5, 1e-4
@@ -64,10 +65,6 @@ def assert_same_values_and_gradients(
     theirs.call((expected * weight).sum().backward)
     (values * weight).sum().backward()
     assert worst_gradient_error(gradients(ours), their_gradients(model)) < gradient_limit
-
-
-def gradients(model: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
 def their_gradients(model: nn.Module) -> dict[str, Tensor]:

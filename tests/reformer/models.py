@@ -3,9 +3,18 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from reformer.config import CONTROLS, VARIANTS, LSHAttention, ReformerConfig, Variant
+from reformer.config import (
+    CONTROLS,
+    VARIANTS,
+    EncoderDecoderConfig,
+    LSHAttention,
+    ReformerConfig,
+    Residual,
+    Variant,
+)
+from reformer.encoder_decoder import ReformerEncoderDecoder
 from reformer.model import ReformerLM
 
 EVERY_VARIANT = {**VARIANTS, **CONTROLS}
@@ -19,6 +28,7 @@ SIZES: dict[str, Any] = {
     "max_len": 64,
 }
 BATCH, LENGTH = 2, 53
+PAIRS, SOURCE, TARGET, SOURCE_VOCABULARY = 3, 37, 23, 31
 
 
 def small_chunks(variant: Variant) -> Variant:
@@ -44,5 +54,38 @@ def tokens(length: int = LENGTH, seed: int = 1) -> tuple[Tensor, Tensor]:
     return drawn[:, :-1], drawn[:, 1:]
 
 
-def gradients(of: ReformerLM) -> dict[str, Tensor]:
+def encoder_decoder(residual: Residual = "reversible", decoder_layers: int = 3, **both: Any) -> ReformerEncoderDecoder:  # noqa: ANN401
+    """Two layers of encoder, LSH attention in both halves unless `both` says otherwise."""
+    both = {"residual": residual, "dropout": 0.0, **both}
+    encoder: dict[str, Any] = {
+        "vocab_size": SOURCE_VOCABULARY,
+        "n_layers": 2,
+        "max_len": 40,
+        "causal": False,
+        "attention": LSHAttention(n_hashes=2, chunk_len=8, n_chunks_after=1, wrap="none"),
+    }
+    decoder: dict[str, Any] = {
+        "n_heads": 2,
+        "d_head": 7,
+        "d_ff": 18,
+        "n_layers": decoder_layers,
+        "cross_attention": True,
+        "attention": LSHAttention(n_hashes=3, chunk_len=4),
+    }
+    halves = EncoderDecoderConfig(
+        encoder=config("reformer", **{**encoder, **both}), decoder=config("reformer", **{**decoder, **both})
+    )
+    return ReformerEncoderDecoder(halves, torch.Generator().manual_seed(0)).double()
+
+
+def sequence_pairs(n_pairs: int = PAIRS) -> tuple[Tensor, Tensor, Tensor]:
+    """Source, target so far, and next target."""
+    generator = torch.Generator().manual_seed(1)
+    source = torch.randint(SOURCE_VOCABULARY, (n_pairs, SOURCE), generator=generator)
+    target = torch.randint(SIZES["vocab_size"], (n_pairs, TARGET + 1), generator=generator)
+    return source, target[:, :-1], target[:, 1:]
+
+
+def gradients(of: nn.Module) -> dict[str, Tensor]:
+    """Copies of those that there are."""
     return {name: parameter.grad.clone() for name, parameter in of.named_parameters() if parameter.grad is not None}

@@ -8,9 +8,11 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from reformer.attention import SelfAttention
 from reformer.config import (
     AnyAttention,
     DenseAttention,
+    FusedAttention,
     LocalAttention,
     LSHAttention,
     QueryChunkedAttention,
@@ -29,7 +31,7 @@ from reformer.functional.scores import unit_keys
 from reformer.functional.windows import Window
 from reformer.randomness import Replay
 from tests import oracles
-from tests.reformer.drawn import at_every_scale, holds, masks
+from tests.reformer.drawn import CASES, at_every_scale, holds, masks
 from tests.reformer.models import model
 
 BATCH, HEADS, WIDTH = 2, 3, 5
@@ -126,13 +128,20 @@ def rows(x_BHLK: Tensor, position_B: Tensor) -> Tensor:
 
 @st.composite
 def lsh_cases(draw: st.DrawFn) -> LSHCase:
-    length, seed = draw(st.integers(1, 29)), draw(st.integers(0, 2**16))
+    # Three in four cases are long enough for several chunks, the last of them short or not.
+    several = draw(st.sampled_from([True, True, True, False]))
+    length, seed = draw(st.integers(8 if several else 1, 29)), draw(st.integers(0, 2**16))
     valid_BL = draw(masks(BATCH, length))
     wrap: Literal["across_rounds", "per_round", "none"] = draw(st.sampled_from(["across_rounds", "per_round", "none"]))
     return LSHCase(
         seed,
         buckets(draw(st.integers(1, 4)), draw(st.sampled_from([2, 4, 6, 12])), length, valid_BL, seed),
-        Window(draw(st.integers(1, 9)), draw(st.integers(0, 3)), draw(st.integers(0, 3)), wrap),
+        Window(
+            draw(st.integers(1, min(9, length - 1) if several else 9)),
+            draw(st.integers(0, 3)),
+            draw(st.integers(0, 3)),
+            wrap,
+        ),
         valid_BL,
         *(draw(st.booleans()) for _ in range(3)),
     )
@@ -140,12 +149,16 @@ def lsh_cases(draw: st.DrawFn) -> LSHCase:
 
 @at_every_scale
 def test_lsh_attention_equals_brute_force_over_explicit_masks(scale: int) -> None:
+    with_several_chunks: list[LSHCase] = []
+
     def check(case: LSHCase) -> None:
+        with_several_chunks.extend([case] if case.bucket_BHRL.shape[-1] > case.window.chunk_len else [])
         query, value, weight = inputs(case.bucket_BHRL.shape[-1], case.seed)
         assert_same_values_and_gradients(case.ours, case.plain, (query, value), weight)
         assert_rows_are_those_of_the_whole(case.ours(query, value), lambda at: case.at(at, query, value))
 
     holds("lsh attention", scale, lsh_cases(), check)
+    assert len(with_several_chunks) > scale * CASES["lsh attention"] / 2
 
 
 def assert_rows_are_those_of_the_whole(whole: Tensor, at: Callable[[Tensor], Tensor]) -> None:
@@ -534,3 +547,67 @@ def test_query_chunked_attention_draws_its_dropout_again_in_the_backward_pass() 
     )
     assert calls[:3] == [0, 1, 2], "each chunk of queries has masks of its own"
     assert sorted(calls[3:]) == [0, 1, 2], "and draws them again"
+
+
+SCALES: list[dict[str, Any]] = [
+    {"score_scale": "unit_key"},
+    {"score_scale": "unit_key_over_root_width"},
+    {"share_qk": False},
+]
+SEES_ALL: dict[type[AnyAttention], dict[str, Any]] = {
+    DenseAttention: {},
+    QueryChunkedAttention: {"query_chunk_len": 4},
+    FusedAttention: {},
+    LocalAttention: {"chunk_len": 11},
+    LSHAttention: {"chunk_len": 11, "n_hashes": 1},
+}
+SCALED: list[AnyAttention] = [
+    kind(**options, **scale)
+    for scale in SCALES
+    for kind, options in SEES_ALL.items()
+    if kind is not LSHAttention or "share_qk" not in scale
+]
+
+
+def scale_name(attention: AnyAttention) -> str:
+    return f"{attention.kind}-{attention.score_scale if attention.share_qk else 'separate'}"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", SCALED, ids=scale_name)
+def test_every_kind_of_attention_scales_its_keys_as_configured(attention: AnyAttention) -> None:
+    half, length = model("reformer", attention=attention).trunk.layers[0].attention.inner, 11
+    assert isinstance(half, SelfAttention)
+    half.query.weight.mul_(3)
+    x_BLD = torch.randn(BATCH, length, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    query, key, value = (
+        torch.stack([(x_BLD @ one.weight.T)[..., 5 * head : 5 * head + 5] for head in range(HEADS)], dim=1)
+        for one in (half.query, half.key or half.query, half.value)
+    )
+    key = oracles.unit_keys(key) if attention.share_qk else key
+    if not attention.share_qk or attention.score_scale == "unit_key_over_root_width":
+        key = key / 5**0.5
+    count = oracles.dense_counts(length, causal=True, exclude_self=attention.share_qk)
+    out = oracles.every_head(query, key, value, count.expand(BATCH, HEADS, length, length))
+    expected = torch.cat(list(out.unbind(1)), dim=-1) @ half.output.weight.T
+    found = half(x_BLD, slice(0, length), Replay(0, training=False))
+    torch.testing.assert_close(found, expected, rtol=EXACT, atol=EXACT)
+
+
+def test_keys_in_float16_have_length_one_even_where_a_square_is_infinite() -> None:
+    query = torch.tensor([300.0, -400.0, 0.0, 1200.0, 0.0], dtype=torch.float16)
+    assert query.square().isinf().any()
+    key = unit_keys(query)
+    assert key.dtype == torch.float16
+    assert key.isfinite().all()
+    torch.testing.assert_close(key.double().norm(), torch.tensor(1.0).double(), rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("n_rounds", [3, 7])
+def test_equal_outputs_of_bfloat16_rounds_are_returned_exactly_whatever_the_weights(n_rounds: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    once_BHLK = torch.randn(BATCH, HEADS, 19, WIDTH, generator=generator).bfloat16()
+    lse_BHRL = torch.randn(BATCH, HEADS, n_rounds, 19, generator=generator)
+    combined = combine_rounds(once_BHLK[:, :, None].expand(-1, -1, n_rounds, -1, -1), lse_BHRL)
+    assert combined.dtype == torch.bfloat16
+    assert torch.equal(combined, once_BHLK)

@@ -192,3 +192,115 @@ def test_a_used_up_capacity_is_refused() -> None:
     decoder.step(torch.tensor([1, 2]))
     with pytest.raises(ValueError, match="capacity of 6 positions is used up"):
         decoder.step(torch.tensor([1, 2]))
+
+
+STEPS = {
+    "too large": (torch.tensor([1, 29]), "token_B holds token id 29; ids run from 0 to vocab_size - 1 = 28"),
+    "negative": (torch.tensor([-1, 2]), "token_B holds token id -1"),
+    "one too many": (
+        torch.tensor([1, 2, 3]),
+        r"token_B has shape \(3,\); it must be \(2,\), one token for each sequence",
+    ),
+    "in columns": (torch.tensor([[1], [2]]), r"token_B has shape \(2, 1\); it must be \(2,\)"),
+    "one for all": (torch.tensor(1), r"token_B has shape \(\); it must be \(2,\)"),
+    "too short integers": (torch.tensor([1, 2]).int(), "token_B is torch.int32"),
+    "no integers": (torch.tensor([1.0, 2.0]), "token_B is torch.float32"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("ragged", [True, False])
+def test_a_step_that_cannot_be_taken_is_refused_and_moves_nothing(name: str, ragged: bool) -> None:
+    wrong_B, message = STEPS[name]
+    one = sharpened(model("reformer", n_layers=2))
+    valid_BL = torch.arange(9) < torch.tensor([[9], [4]]) if ragged else None
+    ran = []
+    one.trunk.embedding.register_forward_pre_hook(lambda *_: ran.append("embedding"))
+    results = []
+    for mistaken in (True, False):
+        decoder = Decoder(one, capacity=11, seed=3)
+        decoder.prefill(tokens(9)[0], valid_BL)
+        ran.clear()
+        if mistaken:
+            with pytest.raises(ValueError, match=message):
+                decoder.step(wrong_B)
+        assert not ran
+        results.append([decoder.step(torch.tensor([1, 2])), decoder.step(torch.tensor([5, 3]))])
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+def test_a_step_before_anything_was_read_is_refused_and_what_is_read_later_is_as_ever() -> None:
+    one = model("reformer")
+    early, other = (Decoder(one, capacity=9, seed=3) for _ in range(2))
+    with pytest.raises(ValueError, match="step comes after prefill"):
+        early.step(torch.tensor([1, 2]))
+    assert torch.equal(early.prefill(tokens(8)[0]), other.prefill(tokens(8)[0]))
+
+
+def test_a_step_beyond_the_capacity_leaves_what_is_remembered() -> None:
+    decoder = Decoder(model("reformer"), capacity=6, seed=1)
+    decoder.prefill(tokens(5)[0])
+    decoder.step(torch.tensor([1, 2]))
+    before = [part.clone() for part in decoder.cached(2) if part is not None]
+    with pytest.raises(ValueError, match="capacity of 6 positions is used up"):
+        decoder.step(torch.tensor([4, 3]))
+    assert len(before) == 3
+    assert all(map(torch.equal, before, (part for part in decoder.cached(2) if part is not None)))
+
+
+def test_a_prompt_beyond_the_capacity_is_refused() -> None:
+    with pytest.raises(ValueError, match="token_BL has length 7, but capacity=6; make a Decoder with a larger one"):
+        Decoder(model("dense"), capacity=6, seed=1).prefill(tokens(7)[0])
+
+
+@pytest.mark.parametrize(
+    ("token_BL", "message"),
+    [
+        (tokens(9)[0][0], r"token_BL is torch.int64 of shape \(9,\); token ids are int64 of shape \[batch, length\]"),
+        (tokens(9)[0].float(), "token_BL is torch.float32"),
+        (tokens(9)[0] + 29, "token_BL holds token id"),
+        (tokens(9)[0][:0], r"token_BL has shape \(0, 9\), an empty batch"),
+        (tokens(65)[0], r"token_BL has length 65, which is not within 1\.\.64"),
+        (tokens(5)[0], "prompt_len=5 leaves nothing to read or to decode of 5 tokens"),
+    ],
+)
+def test_an_error_of_decoding_is_measured_on_sequences_only(token_BL: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decoding_error(model("dense"), token_BL, prompt_len=5, seed=1)
+
+
+@pytest.mark.parametrize(
+    "row_B", [torch.tensor([0, 2]), torch.tensor([-1, 0]), torch.tensor([[0], [1]]), torch.ones(2)]
+)
+def test_rows_that_are_not_there_are_refused(row_B: Tensor) -> None:
+    decoder = Decoder(model("dense"), capacity=6, seed=1)
+    decoder.prefill(tokens(5)[0])
+    with pytest.raises(ValueError, match="must be a list of int64 rows from 0 to 1"):
+        decoder.reorder(row_B)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_reordered_rows_are_recomputed_with_the_memory_that_belongs_to_them(masked: bool) -> None:
+    one = sharpened(model("dense", cross_attention=True))
+    token_BL, order = torch.randint(29, (3, 12), generator=torch.Generator().manual_seed(5)), torch.tensor([2, 0, 0, 1])
+    hidden_BED = torch.randn(3, 13, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    valid_BE = torch.arange(13) < torch.tensor([[13], [6], [9]]) if masked else None
+    decoder = Decoder(one, capacity=13, seed=3, memory=Memory(hidden_BED, valid_BE))
+    decoder.prefill(token_BL)
+    decoder.reorder(order)
+    there = Memory(hidden_BED[order], None if valid_BE is None else valid_BE[order])
+    expected = one.eval()(token_BL[order], seed=3, memory=there)[:, -1]
+    torch.testing.assert_close(decoder.recomputed(token_BL[order]), expected, rtol=0, atol=0)
+    token_B = torch.tensor([1, 2, 3, 4])
+    longer_BL = torch.cat([token_BL[order], token_B[:, None]], dim=1)
+    torch.testing.assert_close(decoder.step(token_B), decoder.recomputed(longer_BL), rtol=EXACT, atol=EXACT)
+
+
+def test_decoding_leaves_the_mode_of_each_submodule_alone() -> None:
+    one = model("reformer", dropout=0.5)
+    one.trunk.layers[1].eval()
+    before = [module.training for module in one.modules()]
+    assert True in before
+    assert False in before
+    assert decoding_error(one, tokens(9)[0], prompt_len=5, seed=1).same_choice > 0
+    assert [module.training for module in one.modules()] == before

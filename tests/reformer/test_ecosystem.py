@@ -25,13 +25,13 @@ from reformer.config import (
 from reformer.encoder_decoder import ReformerEncoderDecoder
 from reformer.functional.hashing import hash_vectors
 from reformer.functional.losses import chunked_cross_entropy
+from reformer.generation import Beam, generate
 from reformer.inference import InferenceModel
 from reformer.layers import StreamNorm
 from reformer.model import ReformerLM
+from reformer.objective import Objective
 from reformer.reversible_modules import ReadsContext, ReversibleSequence
-from tests.reformer.models import EVERY_VARIANT, LENGTH, gradients, model, tokens
-from tests.reformer.test_encoder_decoder import batch as sequence_pairs
-from tests.reformer.test_encoder_decoder import encoder_decoder
+from tests.reformer.models import EVERY_VARIANT, LENGTH, encoder_decoder, gradients, model, sequence_pairs, tokens
 
 INFERRED: dict[str, dict[str, Any]] = {
     "reformer": {"variant": "reformer", "ff_chunk_len": 10},
@@ -140,6 +140,50 @@ def test_a_compiled_training_step_has_the_same_loss_and_gradients(variant: str, 
         results.append((loss.detach(), gradients(one)))
     torch.testing.assert_close(results[0], results[1], rtol=1e-12, atol=1e-12)
     assert len(results[0][1]) == len(model(variant, n_layers=1).state_dict())
+
+
+@pytest.mark.parametrize("variant", EVERY_VARIANT)
+def test_a_model_in_inference_mode_gives_what_it_gives_without_gradients(variant: str) -> None:
+    one = model(variant, ff_chunk_len=10)
+
+    def outcome() -> list[Tensor]:
+        token, target = (x.clone() for x in tokens())
+        return [one(token, seed=3), one.loss(token, target, seed=3), *generate(one, token, n_new=4, seed=3)]
+
+    with torch.no_grad():
+        expected = outcome()
+    with torch.inference_mode():
+        found = outcome()
+    assert all(tensor.is_inference() for tensor in found)
+    torch.testing.assert_close([x.clone() for x in found], expected, rtol=0, atol=0)
+    one.loss(*tokens(), seed=3).backward()
+    assert len(gradients(one)) == len(one.state_dict())
+
+
+def test_an_encoder_decoder_in_inference_mode_writes_what_it_writes_without_gradients() -> None:
+    one, (source, token, _) = encoder_decoder(), sequence_pairs()
+
+    def outcome() -> list[Tensor]:
+        memory = one.encode(source, seed=3)
+        strategy = Beam(n_beams=2)
+        written = generate(one.decoder, token, n_new=4, seed=3, memory=memory, strategy=strategy, end_token=5)
+        return [one(source, token, seed=3), *written]
+
+    with torch.no_grad():
+        expected = outcome()
+    with torch.inference_mode():
+        found = outcome()
+    torch.testing.assert_close([x.clone() for x in found], expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("made_there", [True, False])
+def test_any_modules_in_inference_mode_give_what_they_give_without_gradients(made_there: bool) -> None:
+    sequence, streams = reversible_modules(), random_streams()
+    with torch.no_grad():
+        expected = sequence(*streams)
+    with torch.inference_mode():
+        found = sequence(*((x.clone() for x in streams) if made_there else streams))
+    torch.testing.assert_close([x.clone() for x in found], list(expected), rtol=0, atol=0)
 
 
 PARAMETERS = {
@@ -272,20 +316,22 @@ def test_a_chunked_loss_in_half_precision_is_float32_and_its_gradients_are_near(
 Trained = ReformerLM | ReformerEncoderDecoder | ReversibleSequence
 
 
-class Loss(nn.Module):
-    """A model's loss as the `forward` that DDP wraps."""
+class OfStreams(nn.Module):
+    """A loss of two reversible streams as the `forward` that DDP wraps."""
 
-    def __init__(self, of: Trained) -> None:
+    def __init__(self, sequence: ReversibleSequence) -> None:
         super().__init__()
-        self.of = of
+        self.sequence = sequence
 
-    def forward(self, *batch: Tensor) -> Tensor:
-        if isinstance(self.of, ReversibleSequence):
-            y1, y2 = self.of(*batch)
-            of_streams: Tensor = y1.square().mean() + (3 * y2).sin().mean()
-            return of_streams
-        loss: Tensor = self.of.loss(*batch, seed=3)
+    def forward(self, *streams: Tensor, seed: int) -> Tensor:
+        del seed
+        y1, y2 = self.sequence(*streams)
+        loss: Tensor = y1.square().mean() + (3 * y2).sin().mean()
         return loss
+
+
+def objective(of: Trained) -> nn.Module:
+    return OfStreams(of) if isinstance(of, ReversibleSequence) else Objective(of)
 
 
 def reversible_modules() -> ReversibleSequence:
@@ -321,11 +367,11 @@ def train_in_two_processes(rank: int, folder: str) -> None:
     for name, make in TRAINED.items():
         of, batch = make()
         # Buckets of a few parameters each, so that gradients are exchanged while others are still to come.
-        wrapped = DistributedDataParallel(Loss(of), bucket_cap_mb=1e-3)
+        wrapped = DistributedDataParallel(objective(of), bucket_cap_mb=1e-3)
         mine = [tensor.chunk(2)[rank] for tensor in batch]
         for _ in range(2):
             wrapped.zero_grad()
-            wrapped(*mine).backward()
+            wrapped(*mine, seed=3).backward()
         found[name] = {key: parameter.grad for key, parameter in of.named_parameters()}
     torch.save(found, f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
@@ -344,7 +390,8 @@ def test_plain_ddp_gives_the_gradients_of_one_process(
 ) -> None:
     # HuggingFace's language model has a dead parameter, on which plain DDP fails.
     of, batch = TRAINED[name]()
-    Loss(of)(*batch).backward()
+    loss = OfStreams(of)(*batch, seed=3) if isinstance(of, ReversibleSequence) else of.loss(*batch, seed=3)
+    loss.backward()
     expected = {key: parameter.grad for key, parameter in of.named_parameters()}
     assert all(gradient is not None and gradient.abs().max() > 0 for gradient in expected.values())
     for found in from_two_processes:

@@ -1,7 +1,5 @@
 """Encoder and decoder joined, in float64."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -9,56 +7,27 @@ from torch.nn import functional as F
 
 from reformer.attention import CrossAttention
 from reformer.blocks import Memory
-from reformer.config import EncoderDecoderConfig, LocalAttention, LSHAttention, Residual
-from reformer.encoder_decoder import ReformerEncoderDecoder
+from reformer.config import LocalAttention, LSHAttention, Residual
 from reformer.randomness import Replay
-from tests.reformer.models import config
+from tests.reformer.models import (
+    PAIRS,
+    SIZES,
+    SOURCE,
+    SOURCE_VOCABULARY,
+    TARGET,
+    encoder_decoder,
+    gradients,
+    sequence_pairs,
+)
 
-BATCH, SOURCE, LENGTH, SOURCE_VOCABULARY, VOCABULARY = 3, 37, 23, 31, 29
 EXACT = 1e-12
-
-
-def encoder_decoder(residual: Residual = "reversible", decoder_layers: int = 3, **both: Any) -> ReformerEncoderDecoder:  # noqa: ANN401
-    """Two layers of encoder, LSH attention in both halves unless `both` says otherwise."""
-    both = {"residual": residual, "dropout": 0.0, **both}
-    encoder: dict[str, Any] = {
-        "vocab_size": SOURCE_VOCABULARY,
-        "n_layers": 2,
-        "max_len": 40,
-        "causal": False,
-        "attention": LSHAttention(n_hashes=2, chunk_len=8, n_chunks_after=1, wrap="none"),
-    }
-    decoder: dict[str, Any] = {
-        "n_heads": 2,
-        "d_head": 7,
-        "d_ff": 18,
-        "n_layers": decoder_layers,
-        "cross_attention": True,
-        "attention": LSHAttention(n_hashes=3, chunk_len=4),
-    }
-    halves = EncoderDecoderConfig(
-        encoder=config("reformer", **{**encoder, **both}), decoder=config("reformer", **{**decoder, **both})
-    )
-    return ReformerEncoderDecoder(halves, torch.Generator().manual_seed(0)).double()
-
-
-def batch(batch_size: int = BATCH) -> tuple[Tensor, Tensor, Tensor]:
-    """Source, target so far, and next target."""
-    generator = torch.Generator().manual_seed(1)
-    source = torch.randint(SOURCE_VOCABULARY, (batch_size, SOURCE), generator=generator)
-    target = torch.randint(VOCABULARY, (batch_size, LENGTH + 1), generator=generator)
-    return source, target[:, :-1], target[:, 1:]
 
 
 def masks() -> dict[str, Tensor]:
     """The second source is full; the third target ends early."""
     source_valid = torch.arange(SOURCE) < torch.tensor([[29], [SOURCE], [6]])
-    valid = torch.arange(LENGTH) < torch.tensor([[LENGTH], [LENGTH], [17]])
+    valid = torch.arange(TARGET) < torch.tensor([[TARGET], [TARGET], [17]])
     return {"source_valid_BE": source_valid, "valid_BL": valid}
-
-
-def gradients(of: ReformerEncoderDecoder) -> dict[str, Tensor]:
-    return {name: parameter.grad for name, parameter in of.named_parameters() if parameter.grad is not None}
 
 
 @pytest.mark.parametrize("residual", ["reversible", "checkpointed"])
@@ -68,7 +37,7 @@ def test_loss_and_gradients_equal_plain_autograd_s(residual: Residual, masked: b
     given = {**masks(), "counted_BL": masks()["valid_BL"]} if masked else {}
     for one_residual in (residual, "standard"):
         one = encoder_decoder(one_residual, dropout=0.2, ff_chunk_len=10, loss_chunk_len=5)
-        loss = one.loss(*batch(), seed=3, **given)
+        loss = one.loss(*sequence_pairs(), seed=3, **given)
         loss.backward()
         results.append((loss.detach(), gradients(one)))
         assert len(results[-1][1]) == len(one.state_dict()), "every parameter receives a gradient"
@@ -76,17 +45,17 @@ def test_loss_and_gradients_equal_plain_autograd_s(residual: Residual, masked: b
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_what_counts() -> None:
-    one, (source, token, target), given = encoder_decoder(), batch(), masks()
+    one, (source, token, target), given = encoder_decoder(), sequence_pairs(), masks()
     counted = given["valid_BL"]
     logits = one(source, token, seed=3, **given)
-    assert logits.shape == (BATCH, LENGTH, VOCABULARY)
+    assert logits.shape == (PAIRS, TARGET, SIZES["vocab_size"])
     plain = F.cross_entropy(logits[counted], target[counted])
     loss = one.loss(source, token, target, seed=3, **given, counted_BL=counted)
     torch.testing.assert_close(loss, plain, rtol=EXACT, atol=EXACT)
 
 
 def test_an_encoder_s_output_may_be_computed_apart() -> None:
-    one, (source, token, _), given = encoder_decoder(), batch(), masks()
+    one, (source, token, _), given = encoder_decoder(), sequence_pairs(), masks()
     memory = one.encode(source, seed=3, valid_BE=given["source_valid_BE"])
     apart = one.decoder(token, seed=3, valid_BL=given["valid_BL"], memory=memory)
     assert torch.equal(apart, one(source, token, seed=3, **given))
@@ -95,7 +64,7 @@ def test_an_encoder_s_output_may_be_computed_apart() -> None:
 @pytest.mark.parametrize("wrap", ["none", "per_round", "across_rounds"])
 def test_what_source_padding_holds_changes_nothing(wrap: str) -> None:
     one = encoder_decoder(attention=LSHAttention.model_validate({"n_hashes": 2, "chunk_len": 8, "wrap": wrap}))
-    source, token, _ = batch()
+    source, token, _ = sequence_pairs()
     changed = torch.where(masks()["source_valid_BE"], source, (source + 5) % SOURCE_VOCABULARY)
     assert not torch.equal(source, changed)
     logits, others = (one(x, token, seed=3, **masks()) for x in (source, changed))
@@ -105,7 +74,7 @@ def test_what_source_padding_holds_changes_nothing(wrap: str) -> None:
 @pytest.mark.parametrize("kind", ["lsh", "local"])
 def test_a_padded_source_gives_what_the_source_without_padding_gives(kind: str) -> None:
     attention = LocalAttention(chunk_len=8) if kind == "local" else LSHAttention(n_hashes=2, chunk_len=8, wrap="none")
-    one, (source, token, _), given = encoder_decoder(attention=attention), batch(), masks()
+    one, (source, token, _), given = encoder_decoder(attention=attention), sequence_pairs(), masks()
     together = one(source, token, seed=3, source_valid_BE=given["source_valid_BE"])
     for row, length in enumerate(given["source_valid_BE"].sum(1).tolist()):
         alone = one(source[row : row + 1, :length], token[row : row + 1], seed=3)
@@ -113,7 +82,7 @@ def test_a_padded_source_gives_what_the_source_without_padding_gives(kind: str) 
 
 
 def test_an_example_without_any_source_reads_nothing_and_has_finite_gradients() -> None:
-    one, given, (source, token, target) = encoder_decoder(), masks(), batch()
+    one, given, (source, token, target) = encoder_decoder(), masks(), sequence_pairs()
     given["source_valid_BE"][0] = False
     logits, others = (one(x, token, seed=3, **given) for x in (source, (source + 5) % SOURCE_VOCABULARY))
     assert torch.equal(logits[0], others[0])
@@ -131,7 +100,7 @@ def test_the_target_s_past_has_no_gradient_with_respect_to_its_future_but_to_all
     embedded: list[Tensor] = []
     for embedding in (one.encoder.embedding, one.decoder.trunk.embedding):
         embedding.register_forward_hook(lambda _module, _inputs, out: embedded.append(out.retain_grad() or out))
-    source, token, _ = batch()
+    source, token, _ = sequence_pairs()
     one(source, token, seed=3, source_valid_BE=masks()["source_valid_BE"])[:, :past].square().sum().backward()
     d_source, d_target = (embedding.grad for embedding in embedded)
     assert d_source is not None
@@ -163,7 +132,7 @@ def test_each_encoder_layer_is_run_backward_once_whatever_the_depth_of_the_decod
     one.encoder.norm.register_forward_hook(
         lambda _module, _inputs, out: out.register_hook(lambda gradient: gradients_of_memory.append(gradient)) and None
     )
-    one.loss(*batch(), seed=3, **masks()).backward()
+    one.loss(*sequence_pairs(), seed=3, **masks()).backward()
     # Two halves, each run forwards once and recomputed once.
     assert runs == {"layer 0 run": 4, "layer 1 run": 4, "norm run backward": 1}
     assert len(gradients_of_memory) == 1
@@ -174,7 +143,7 @@ def test_the_encoder_s_output_is_detached_where_the_encoder_is_frozen() -> None:
     for residual in ("reversible", "standard"):
         one = encoder_decoder(residual)
         one.encoder.requires_grad_(False)
-        one.loss(*batch(), seed=3, **masks()).backward()
+        one.loss(*sequence_pairs(), seed=3, **masks()).backward()
         results.append(gradients(one))
         assert not any(name.startswith("encoder") for name in results[-1])
     torch.testing.assert_close(*results, rtol=EXACT, atol=EXACT)
@@ -183,7 +152,7 @@ def test_the_encoder_s_output_is_detached_where_the_encoder_is_frozen() -> None:
 def test_one_encoder_s_output_may_serve_several_decodings_before_one_backward_pass() -> None:
     results = []
     for residual in ("reversible", "standard"):
-        one, (source, token, target) = encoder_decoder(residual, dropout=0.2), batch()
+        one, (source, token, target) = encoder_decoder(residual, dropout=0.2), sequence_pairs()
         memory: Memory = one.encode(source, seed=3, valid_BE=masks()["source_valid_BE"])
         losses = [one.decoder.loss(token, target, seed=seed, memory=memory) for seed in (5, 6)]
         (losses[0] * losses[1]).backward()
@@ -197,10 +166,10 @@ def test_cross_attention_is_softmax_attention_over_the_valid_source() -> None:
     half = one.inner
     assert isinstance(half, CrossAttention)
     generator = torch.Generator().manual_seed(2)
-    x, memory = (torch.randn(BATCH, n, 12, generator=generator, dtype=torch.float64) for n in (LENGTH, SOURCE))
+    x, memory = (torch.randn(PAIRS, n, 12, generator=generator, dtype=torch.float64) for n in (TARGET, SOURCE))
     valid = masks()["source_valid_BE"]
     rows = []
-    for example in range(BATCH):
+    for example in range(PAIRS):
         heads = []
         for head in range(2):
             channels = slice(head * 7, head * 7 + 7)
@@ -212,4 +181,4 @@ def test_cross_attention_is_softmax_attention_over_the_valid_source() -> None:
             heads.append(torch.softmax(query @ key.T / 7**0.5, dim=-1) @ value)
         rows.append(torch.cat(heads, dim=-1) @ half.output.weight.T)
     replay = Replay(0, training=False, valid_BL=valid)
-    torch.testing.assert_close(half(x, slice(0, LENGTH), replay, memory), torch.stack(rows), rtol=EXACT, atol=EXACT)
+    torch.testing.assert_close(half(x, slice(0, TARGET), replay, memory), torch.stack(rows), rtol=EXACT, atol=EXACT)

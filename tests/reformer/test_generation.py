@@ -1,13 +1,15 @@
 """Strategies of generation against enumeration and counting."""
 
 import itertools
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from reformer import generation
 from reformer.config import LSHAttention
 from reformer.decoding import Decoder
 from reformer.generation import Beam, Greedy, Sample, Strategy, generate, narrowed
@@ -141,6 +143,97 @@ def test_enough_beams_find_the_best_of_all_continuations(end_token: int | None, 
     assert written.length_B.tolist() == [kept]
     assert written.token_BT[0, :kept].tolist() == every[best, :kept].tolist()
     torch.testing.assert_close(written.log_probability_B[0], total[best], rtol=1e-12, atol=1e-12)
+
+
+class Scripted:
+    """A decoder that gives the tokens named the probabilities named, by what was written; the others share the rest."""
+
+    script: ClassVar[dict[tuple[int, ...], dict[int, float]]]
+    vocabulary: ClassVar[int]
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self._written: list[tuple[int, ...]] = []
+
+    @classmethod
+    def logits(cls, written: tuple[int, ...]) -> Tensor:
+        named = cls.script.get(written, {})
+        rest = (1 - sum(named.values())) / (cls.vocabulary - len(named))
+        return torch.tensor([named.get(token, rest) for token in range(cls.vocabulary)], dtype=torch.float64).log()
+
+    def prefill(self, token_BL: Tensor, valid_BL: Tensor | None) -> Tensor:
+        assert valid_BL is None
+        self._written = [()] * len(token_BL)
+        return self._next()
+
+    def reorder(self, row_B: Tensor) -> None:
+        self._written = [self._written[row] for row in row_B.tolist()]
+
+    def step(self, token_B: Tensor) -> Tensor:
+        self._written = [(*past, token) for past, token in zip(self._written, token_B.tolist(), strict=True)]
+        return self._next()
+
+    def _next(self) -> Tensor:
+        return torch.stack([self.logits(written) for written in self._written])
+
+
+class Ended(NamedTuple):
+    """A continuation that nothing follows, and its log-probability."""
+
+    tokens: tuple[int, ...]
+    total: float
+
+
+def every_continuation(script: type[Scripted], *, n_new: int, end_token: int) -> Iterator[Ended]:
+    def extended(start: Ended) -> Iterator[Ended]:
+        if len(start.tokens) == n_new or start.tokens[-1:] == (end_token,):
+            yield start
+            return
+        for token, gain in enumerate(script.logits(start.tokens).log_softmax(-1).tolist()):
+            yield from extended(Ended((*start.tokens, token), start.total + gain))
+
+    return extended(Ended((), 0.0))
+
+
+class LikelierOnAverage(Scripted):
+    """Ending at once is likelier than any other whole; but three tokens are likelier each, on average."""
+
+    vocabulary = 8
+    script: ClassVar = {(): {0: 0.35, 1: 0.5}, (1,): {1: 0.5}, (1, 1): {1: 0.9}}
+
+
+class PromisesAndDisappoints(Scripted):
+    """After one token two continuations are better than having ended, and then all of theirs are worse."""
+
+    vocabulary = 8
+    script: ClassVar = {(): {0: 0.4, 1: 0.45}, (1,): {1: 0.48, 2: 0.48}}
+
+
+@pytest.mark.parametrize(
+    ("script", "length_penalty", "winner"),
+    [
+        (LikelierOnAverage, 0.0, (0,)),
+        (LikelierOnAverage, 1.0, (1, 1, 1)),
+        (PromisesAndDisappoints, 0.0, (0,)),
+        (PromisesAndDisappoints, 1.0, (0,)),
+    ],
+)
+def test_two_beams_find_the_best_of_all_under_each_length_penalty_and_lose_none_that_ended(
+    script: type[Scripted], length_penalty: float, winner: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rating(one: Ended) -> float:
+        return one.total / float(len(one.tokens) ** length_penalty)
+
+    every = list(every_continuation(script, n_new=3, end_token=0))
+    best = max(every, key=rating)
+    assert best.tokens == winner
+    monkeypatch.setattr(generation, "Decoder", script)
+    strategy = Beam(n_beams=2, length_penalty=length_penalty)
+    one = model("dense", vocab_size=8)
+    written = generate(one, prompt(5) % 8, n_new=3, seed=3, strategy=strategy, end_token=0)
+    for tokens_T, length, total in zip(*written, strict=True):
+        assert tuple(tokens_T[:length].tolist()) == winner
+        assert (tokens_T[length:] == 0).all()
+        assert abs(float(total) - best.total) < 1e-12
 
 
 def test_one_beam_is_greedy_and_rows_do_not_mix() -> None:

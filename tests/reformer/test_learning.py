@@ -37,7 +37,7 @@ def sizes(attention: LSHAttention, max_len: int) -> dict[str, Any]:
 
 
 def duplicated(generator: torch.Generator, batch: int) -> Tensor:
-    """Sequences 0w0w of 64 tokens (paper, section 5), w without zeros."""
+    """Sequences 0w0w of 64 tokens (paper, section 2), w without zeros."""
     word = torch.randint(1, VOCAB, (batch, WORD), generator=generator)
     zero = torch.zeros(batch, 1, dtype=torch.int64)
     return torch.cat([zero, word, zero, word], dim=1)

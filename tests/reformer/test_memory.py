@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,6 +13,9 @@ from ablations.harness.measure.memory import peak_tensor_bytes
 from reformer.blocks import Call
 from reformer.config import LSHAttention
 from reformer.functional.losses import chunked_cross_entropy
+from reformer.functional.lsh import lsh_attention
+from reformer.functional.scores import unit_keys
+from reformer.functional.windows import Window
 from reformer.reversible import Layer, Streams, checkpointed_sequence, plain_sequence, reversible_sequence
 from reformer.reversible_modules import ReversibleSequence
 from tests.reformer.models import BATCH, SIZES, model, tokens
@@ -67,6 +70,47 @@ def test_a_checkpointed_training_step_s_peak_grows_by_two_streams_a_layer() -> N
     # And by a scalar or two of bookkeeping.
     grown = growth(lambda depth: training_peak("dense_checkpointed", depth))
     assert 2 * STREAM <= grown < 2 * STREAM + 64
+
+
+def test_with_a_chunked_feed_forward_half_a_checkpointed_step_exceeds_a_reversible_one_by_its_streams_at_most() -> None:
+    for depth in DEPTHS:
+        reversible, checkpointed, at_once = (
+            training_peak(variant, depth, d_ff=600, ff_chunk_len=chunk_len)
+            for variant, chunk_len in (("reversible_only", 8), ("dense_checkpointed", 8), ("dense_checkpointed", None))
+        )
+        assert checkpointed <= reversible + 2 * depth * STREAM + 64
+        # Of the hidden layer, before and after its activation, no more than a chunk is held.
+        assert at_once - checkpointed > 2 * BATCH * (LENGTH - 8) * 600 * FLOAT
+
+
+@pytest.mark.parametrize("same_bucket_only", [True, False])
+@pytest.mark.parametrize("wrap", ["across_rounds", "per_round", "none"])
+def test_the_memory_of_deduplication_grows_linearly_with_rounds(
+    wrap: Literal["across_rounds", "per_round", "none"], same_bucket_only: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, value = (nn.Parameter(torch.randn(BATCH, HEADS, LENGTH, 5, generator=generator)) for _ in range(2))
+
+    def peak(rounds: int) -> int:
+        bucket = torch.randint(12, (BATCH, HEADS, rounds, LENGTH), generator=generator)
+
+        def step() -> None:
+            out = lsh_attention(
+                query,
+                unit_keys(query),
+                value,
+                bucket,
+                window=Window(8, 1, 0, wrap),
+                causal=True,
+                same_bucket_only=same_bucket_only,
+                deduplicate=True,
+            )
+            out.sum().backward()
+
+        return peak_of(step, [query, value])
+
+    two, four, eight = (peak(rounds) for rounds in (2, 4, 8))
+    assert eight - four == 2 * (four - two)
 
 
 def test_reversible_modules_add_the_state_of_the_random_stream_for_each_half_and_nothing_else() -> None:

@@ -1,9 +1,11 @@
 """What callers may get wrong is refused before any work is done, naming the argument, its value and a remedy."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -19,13 +21,16 @@ from reformer.config import (
     ReformerConfig,
     RotaryPositions,
 )
+from reformer.decoding import decoding_error
+from reformer.encoder_decoder import ReformerEncoderDecoder
+from reformer.generation import Greedy, Sample, generate
 from reformer.inference import InferenceModel
-from tests.reformer.models import BATCH, LENGTH, config, model, tokens
-from tests.reformer.test_encoder_decoder import batch, encoder_decoder
+from reformer.randomness import derived_seed
+from tests.reformer.models import BATCH, LENGTH, config, encoder_decoder, model, sequence_pairs, tokens
 
 TOKEN, TARGET = tokens()
 TRUE = torch.ones(BATCH, LENGTH, dtype=torch.bool)
-SOURCE, DECODED, NEXT = batch()
+SOURCE, DECODED, NEXT = sequence_pairs()
 Call = Callable[..., Any]
 
 
@@ -51,6 +56,7 @@ OF_TOKENS = {
     "too short integers": (TOKEN.int(), r"token_BL is torch.int32 of shape \(2, 53\); token ids are int64"),
     "one sequence without a batch": (TOKEN[0], r"token_BL is torch.int64 of shape \(53,\); .* \[batch, length\]"),
     "one-hot": (TOKEN[..., None], r"token_BL is torch.int64 of shape \(2, 53, 1\)"),
+    "an empty batch": (TOKEN[:0], r"token_BL has shape \(0, 53\), an empty batch; give one sequence at least"),
     "nothing": (TOKEN[:, :0], r"token_BL has length 0, which is not within 1\.\.64; shorten it or raise max_len"),
     "too long": (TOKEN.repeat(1, 2), r"token_BL has length 106, which is not within 1\.\.64; shorten it or raise"),
     "negative": (with_token(-1), r"token_BL holds token id -1; ids run from 0 to vocab_size - 1 = 28"),
@@ -69,7 +75,7 @@ def test_tokens(name: str, how: str) -> None:
         "trunk": lambda: one.trunk(token, seed=3),
         "inference": lambda: InferenceModel(one, seed=3)(token),
     }
-    if how == "loss" and name in ("nothing", "too long", "one-hot", "one sequence without a batch"):
+    if how == "loss" and name in ("nothing", "too long", "one-hot", "one sequence without a batch", "an empty batch"):
         message = message.replace("token_BL", "target_BL", 1)
     assert_refused_before_any_work(one, calls[how], message)
 
@@ -124,6 +130,7 @@ def test_parameters_of_a_type_that_nothing_computes_with(dtype: torch.dtype) -> 
             setattr(module, name, nn.Parameter(parameter.detach().to(dtype)))
     message = f"parameters are {dtype}, which backend 'eager' cannot compute with; convert it to one of torch.float16"
     assert_refused_before_any_work(one, lambda: one(TOKEN, seed=3), message)
+    assert_refused_before_any_work(one, lambda: generate(one, TOKEN, n_new=2, seed=3), message)
 
 
 PATTERN: dict[str, Any] = {
@@ -169,17 +176,146 @@ def memory(*shape: int) -> Memory:
             r"memory.valid_BE has shape \(2, 6\); it must be \(2, 7\)",
         ),
         (memory(BATCH, 7, 12)._replace(valid_BE=torch.ones(BATCH, 7)), "memory.valid_BE is torch.float32; masks are"),
+        (memory(BATCH, 7, 12).hidden_BED, r"memory is a Tensor; pass Memory\(hidden_BED, valid_BE\)"),
+        (
+            Memory(torch.zeros(BATCH, 7, 12)),
+            "memory.hidden_BED is torch.float32, but the decoder's parameters are .*64",
+        ),
+        (Memory(torch.zeros(BATCH, 7, 12).long()), "memory.hidden_BED is torch.int64, but the decoder's parameters"),
     ],
 )
-def test_an_encoder_s_output(given: Memory | None, message: str) -> None:
+@pytest.mark.parametrize("how", ["forward", "loss", "generate", "decoding error"])
+def test_an_encoder_s_output(given: Memory | None, message: str, how: str) -> None:
     one = model("reformer", cross_attention=True)
-    assert_refused_before_any_work(one, lambda: one(TOKEN, seed=3, memory=given), message)
+    calls: dict[str, Call] = {
+        "forward": lambda: one(TOKEN, seed=3, memory=given),
+        "loss": lambda: one.loss(TOKEN, TARGET, seed=3, memory=given),
+        "generate": lambda: generate(one, TOKEN, n_new=2, seed=3, memory=given),
+        "decoding error": lambda: decoding_error(one, TOKEN, prompt_len=52, seed=3, memory=given),
+    }
+    assert_refused_before_any_work(one, calls[how], message)
 
 
 def test_an_encoder_s_output_that_nothing_reads() -> None:
     one = model("reformer")
     message = "memory is given, but nothing reads it: config.cross_attention=False"
     assert_refused_before_any_work(one, lambda: one(TOKEN, seed=3, memory=memory(BATCH, 7, 12)), message)
+
+
+OF_GENERATION: dict[str, tuple[dict[str, Any], str]] = {
+    "no tokens to write": ({"n_new": 0}, "n_new=0; ask for a whole number of tokens, one at least"),
+    "half a token": ({"n_new": 2.5}, r"n_new=2.5; ask for a whole number of tokens"),
+    "a number in words": ({"n_new": "3"}, "n_new='3'; ask for a whole number of tokens"),
+    "too many tokens": (
+        {"n_new": 12},
+        r"capacity=65 positions, prompt and new tokens together, is not within 1\.\.max",
+    ),
+    "more tokens than there are": ({"strategy": Sample(top_k=30)}, "top_k=30 is more than the 29 tokens of the vocab"),
+    "a strategy by name": ({"strategy": "greedy"}, r"strategy='greedy'; use Greedy\(\), Sample\(...\) or Beam\(...\)"),
+    "a strategy not made": ({"strategy": Greedy}, "strategy=<class .*; use Greedy"),
+    "an end that is no token": ({"end_token": 29}, "end_token=29 is no token; ids run from 0 to vocab_size - 1 = 28"),
+    "a negative end": ({"end_token": -1}, "end_token=-1 is no token"),
+    "a prompt of one sequence": ({"prompt_BL": TOKEN[0]}, r"prompt_BL is torch.int64 of shape \(53,\)"),
+    "an empty batch": ({"prompt_BL": TOKEN[:0]}, r"prompt_BL has shape \(0, 53\), an empty batch"),
+    "no token": ({"prompt_BL": with_token(29)}, "prompt_BL holds token id 29"),
+    "a mask of numbers": ({"valid_BL": TRUE.float()}, "valid_BL is torch.float32; masks are bool"),
+    "padding in front": ({"valid_BL": torch.arange(LENGTH).expand(2, -1) > 3}, "valid_BL must be true for the first"),
+}
+
+
+@pytest.mark.parametrize("name", OF_GENERATION)
+def test_generation(name: str) -> None:
+    changes, message = OF_GENERATION[name]
+    one, given = model("reformer"), {"prompt_BL": TOKEN, "n_new": 2, "seed": 3, **changes}
+    assert_refused_before_any_work(one, lambda: generate(one, **given), message)
+
+
+def test_generation_with_a_mask_that_fused_attention_does_not_take() -> None:
+    one = model("dense_fused")
+    message = "valid_BL cannot be given to fused attention, which takes no mask; use kind 'dense_query_chunked'"
+    assert_refused_before_any_work(one, lambda: generate(one, TOKEN, n_new=2, seed=3, valid_BL=TRUE), message)
+
+
+@pytest.mark.parametrize("seed", [3.0, "3", None])
+def test_a_seed_that_is_no_whole_number(seed: Any) -> None:  # noqa: ANN401
+    message = rf"seed={seed!r} is a {type(seed).__name__}; a seed is a whole number"
+    # A model that neither hashes nor drops out would not need one.
+    for variant in ("reformer", "dense"):
+        one = model(variant)
+        assert_refused_before_any_work(one, partial(one, TOKEN, seed=seed), message)
+        assert_refused_before_any_work(one, partial(one.loss, TOKEN, TARGET, seed=seed), message)
+        assert_refused_before_any_work(one, partial(generate, one, TOKEN, n_new=2, seed=seed), message)
+        assert_refused_before_any_work(one, partial(decoding_error, one, TOKEN, prompt_len=5, seed=seed), message)
+    pair = encoder_decoder()
+    assert_refused_before_any_work(pair, partial(pair, SOURCE, DECODED, seed=seed), message)
+    assert_refused_before_any_work(pair, partial(pair.loss, SOURCE, DECODED, NEXT, seed=seed), message)
+    assert_refused_before_any_work(pair, partial(pair.encode, SOURCE, seed=seed), message)
+    with pytest.raises(ValueError, match=message):
+        derived_seed(seed, "rotations")
+
+
+def test_whole_numbers_of_any_type_are_equal_seeds() -> None:
+    one = model("reformer", dropout=0.3)
+    expected = one(TOKEN, seed=3)
+    for seed in (np.int64(3), torch.tensor(3)):
+        assert torch.equal(one(TOKEN, seed=seed), expected)
+    assert not torch.equal(one(TOKEN, seed=np.int64(4)), expected)
+
+
+OF_OTHER_SIZES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], tuple[int, ...]]] = {
+    "another vocabulary": ({"vocab_size": 30}, "embedding.weight", (30, 12), (29, 12)),
+    "other positions": ({"max_len": 72}, "positions.table", (72, 12), (64, 12)),
+    "another hidden layer": ({"d_ff": 21}, "blocks.0.feed_forward.inner.inner.weight", (21, 12), (22, 12)),
+    "other heads": ({"n_heads": 2}, "blocks.0.attention.inner.query.weight", (10, 12), (15, 12)),
+}
+
+
+def other_sizes(prefix: str, name: str) -> tuple[dict[str, Tensor], str]:
+    """A checkpoint with other sizes, all zeros, and how it is refused."""
+    changes, tensor, found, needed = OF_OTHER_SIZES[name]
+    state = model("reformer", **changes).trunk.state_dict()
+    message = f"checkpoint tensor {prefix}{tensor} has shape {found}, but the config makes it {needed}; use the config"
+    return {prefix + key: torch.zeros_like(value) for key, value in state.items()}, re.escape(message)
+
+
+@pytest.mark.parametrize("name", OF_OTHER_SIZES)
+@pytest.mark.parametrize("prefix", ["", "trunk."])
+def test_a_checkpoint_of_other_sizes(prefix: str, name: str) -> None:
+    one = model("reformer") if prefix else model("reformer").trunk
+    state, message = other_sizes(prefix, name)
+    before = {key: value.clone() for key, value in one.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        one.load_state_dict(before | state)
+    torch.testing.assert_close(dict(one.state_dict()), before, rtol=0, atol=0, msg="something of it was loaded")
+
+
+@pytest.mark.parametrize("name", OF_OTHER_SIZES)
+@pytest.mark.parametrize("prefix", ["encoder.", "decoder.trunk."])
+def test_a_checkpoint_of_an_encoder_decoder_of_other_sizes(prefix: str, name: str) -> None:
+    halves = {"encoder": config("reformer", causal=False), "decoder": config("reformer", cross_attention=True)}
+    one = ReformerEncoderDecoder(EncoderDecoderConfig(**halves), torch.Generator().manual_seed(0)).double()
+    state, message = other_sizes(prefix, name)
+    with pytest.raises(ValueError, match=message):
+        one.load_state_dict({**one.state_dict(), **state})
+
+
+def test_a_checkpoint_with_another_head() -> None:
+    one = model("reformer")
+    state = {**one.state_dict(), "head.weight": torch.zeros(29, 24, dtype=torch.float64)}
+    message = r"checkpoint tensor head.weight has shape \(29, 24\), but the config makes it \(29, 12\); use the config"
+    with pytest.raises(ValueError, match=message):
+        one.load_state_dict(state)
+
+
+def test_untied_weights_for_a_tied_model() -> None:
+    tied, untied = model("reformer", tie_embeddings=True), model("reformer")
+    message = "checkpoint tensors trunk.embedding.weight and head.weight differ, but tie_embeddings=True makes them one"
+    with pytest.raises(ValueError, match=message):
+        tied.load_state_dict(untied.state_dict())
+    equal = {**untied.state_dict(), "head.weight": untied.trunk.embedding.weight.detach().clone()}
+    tied.load_state_dict(equal)
+    assert tied.head.weight is tied.trunk.embedding.weight
+    torch.testing.assert_close(dict(tied.state_dict()), equal, rtol=0, atol=0)
 
 
 OF_PAIRS: dict[str, tuple[dict[str, Any], str]] = {
@@ -210,9 +346,9 @@ def test_an_encoder_decoder_looks_at_everything_before_its_encoder_runs(name: st
         assert_refused_before_any_work(one, lambda: one(**given, seed=3), message)
 
 
-def test_encoding_alone_names_the_source() -> None:
+def test_encoding_alone_names_its_own_argument() -> None:
     one = encoder_decoder()
-    message = r"source_valid_BE has shape \(2, 53\); it must be \(3, 37\)"
+    message = r"^valid_BE has shape \(2, 53\); it must be \(3, 37\)"
     assert_refused_before_any_work(one, lambda: one.encode(SOURCE, seed=3, valid_BE=TRUE), message)
 
 

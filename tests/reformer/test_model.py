@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from reformer.config import VARIANTS, AxialPositions
 from reformer.feed_forward import FeedForward
 from reformer.functional.losses import chunked_cross_entropy
 from reformer.model import ReformerLM
+from reformer.objective import Objective
 from reformer.positions import AxialTable
 from tests.reformer.models import BATCH, EVERY_VARIANT, LENGTH, config, gradients, model, tokens
 
@@ -68,11 +70,18 @@ def test_dropout_is_replayed_piece_by_piece(variant: str) -> None:
     torch.testing.assert_close(results[0], results[1], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_chunked_feed_forward_equals_unchunked(variant: str) -> None:
-    losses = [model(variant, ff_chunk_len=chunk).loss(*tokens(), seed=7) for chunk in (None, 1, 13, 500)]
-    for loss in losses[1:]:
-        torch.testing.assert_close(loss, losses[0], rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("variant", EVERY_VARIANT)
+def test_chunked_feed_forward_equals_unchunked_by_plain_autograd_with_nothing_recomputed(variant: str) -> None:
+    kept = "single_stream" if EVERY_VARIANT[variant].residual == "single_stream" else "standard"
+    results = []
+    ways: list[dict[str, Any]] = [{"residual": kept}, *({"ff_chunk_len": chunk_len} for chunk_len in (1, 13, 500))]
+    for changes in ways:
+        one = model(variant, **changes)
+        loss = one.loss(*tokens(), seed=7)
+        loss.backward()
+        results.append((loss.detach(), gradients(one)))
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("variant", EVERY_VARIANT)
@@ -194,3 +203,34 @@ def test_a_model_can_be_copied_and_pickled(variant: str) -> None:
     one, (token, _) = model(variant), tokens()
     for other in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
         assert torch.equal(other(token, seed=3), one(token, seed=3))
+
+
+def test_tied_embeddings_are_one_tensor_in_copies_too() -> None:
+    one = model("reformer", tie_embeddings=True)
+    for other in (one, copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert other.head.weight is other.trunk.embedding.weight
+    assert copy.deepcopy(one).head.weight is not one.head.weight
+
+
+def test_the_gradient_of_tied_embeddings_is_the_sum_of_both_of_an_untied_model_with_equal_weights() -> None:
+    tied, untied = model("reformer", tie_embeddings=True), model("reformer")
+    untied.load_state_dict(tied.state_dict())
+    losses = [one.loss(*tokens(), seed=7) for one in (tied, untied)]
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=1e-12)
+    for loss in losses:
+        loss.backward()
+    found, apart = gradients(tied), gradients(untied)
+    assert apart["head.weight"].abs().max() > 0
+    apart["trunk.embedding.weight"] += apart.pop("head.weight")
+    torch.testing.assert_close(found, apart, rtol=1e-12, atol=1e-12)
+
+
+def test_an_objective_is_the_model_s_loss_in_value_and_gradients() -> None:
+    counted_BL = torch.arange(LENGTH) < torch.tensor([[LENGTH], [40]])
+    results = []
+    for loss_of in (ReformerLM.loss, lambda one, *given, **named: Objective(one)(*given, **named)):
+        one = model("reformer")
+        loss = loss_of(one, *tokens(), seed=7, counted_BL=counted_BL)
+        loss.backward()
+        results.append((loss.detach(), gradients(one)))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)

@@ -57,6 +57,14 @@ class Case(NamedTuple):
         return self.token_BL.shape[1]
 
     @property
+    def has_everything(self) -> bool:
+        """Whether dropout, padding beside valid positions, kinds of attention and feed-forward pieces come together."""
+        config = self.config
+        several_pieces = config.ff_chunk_len is not None and config.ff_chunk_len < self.length
+        some_padding = bool(self.valid.any() and not self.valid.all())
+        return bool(config.dropout and several_pieces and some_padding and len(kinds_of(config.attentions)) > 1)
+
+    @property
     def valid(self) -> Tensor:
         """The mask, written out."""
         return torch.ones_like(self.token_BL, dtype=torch.bool) if self.valid_BL is None else self.valid_BL
@@ -102,6 +110,10 @@ def attentions(*, dropout: float, padded: bool, causal: bool, ends: bool) -> st.
     return st.booleans().flatmap(lambda hashes: lsh if hashes else st.one_of(kinds))
 
 
+def kinds_of(pattern: Sequence[AnyAttention]) -> set[str]:
+    return {attention.kind for attention in pattern}
+
+
 @st.composite
 def cases(
     draw: st.DrawFn,
@@ -113,26 +125,36 @@ def cases(
     training: bool | None = None,
     ends: bool = False,
 ) -> Case:
-    """A case; `drops` allows dropout, `ends` is as in `attentions`, the others fix what is drawn if they are `None`."""
-    length = draw(st.integers(1, LONGEST))
+    """A case; `drops` allows dropout, `ends` is as in `attentions`, the others fix what is drawn if they are `None`.
+
+    Most cases are rich: as much of dropout, padding, several kinds of attention and several pieces of the
+    feed-forward half as the arguments allow. Left to chance, hardly any has all of them.
+    """
+    rich = draw(st.sampled_from([True, True, True, False, False]))
+    length = draw(st.integers(8 if rich else 1, LONGEST))
     token_BL = torch.randint(29, (BATCH, length), generator=torch.Generator().manual_seed(draw(st.integers(0, 2**16))))
-    valid_BL = (
-        None if padded is False else draw(masks(BATCH, length).filter(lambda mask: not padded or mask is not None))
-    )
+    # Three rich cases in four are padded; fused attention, which takes no mask, may be drawn in the fourth.
+    padded = draw(st.sampled_from([True, True, True, False])) if rich and padded is None else padded
+
+    def suits(mask: Tensor | None) -> bool:
+        return not padded or (mask is not None and not (rich and mask.all()))
+
+    valid_BL = None if padded is False else draw(masks(BATCH, length).filter(suits))
     causal = draw(st.booleans()) if causal is None else causal
     residual = draw(st.sampled_from(residuals))
     merge = draw(st.sampled_from(["mean", "concatenate"] if residual != "single_stream" else ["mean"]))
-    rates = st.sampled_from([0.0, 0.3]) if drops else st.just(0.0)
+    rates = st.sampled_from([0.3] if rich else [0.0, 0.3]) if drops else st.just(0.0)
     one = attentions(dropout=draw(rates), padded=valid_BL is not None, causal=causal, ends=ends)
+    pattern = st.lists(one, min_size=1 + rich, max_size=3).filter(lambda drawn: not rich or len(kinds_of(drawn)) > 1)
     config = ReformerConfig(
         **SIZES,
-        n_layers=draw(st.integers(1, 5)),
-        attention=tuple(draw(st.lists(one, min_size=1, max_size=3))),
+        n_layers=draw(st.integers(3 if rich else 1, 5)),
+        attention=tuple(draw(pattern)),
         residual=residual,
         positions=draw(st.sampled_from(POSITIONS)),
         activation=draw(st.sampled_from(["gelu", "gelu_tanh", "relu", "swish"])),
         dropout=draw(rates),
-        ff_chunk_len=draw(st.one_of(st.none(), st.integers(1, 30))),
+        ff_chunk_len=draw(st.integers(1, length - 1) if rich else st.one_of(st.none(), st.integers(1, 30))),
         loss_chunk_len=draw(st.integers(1, 30)),
         causal=causal,
         merge=merge,
@@ -169,7 +191,10 @@ def test_as_many_configurations_are_drawn_as_promised() -> None:
 
 @at_every_scale
 def test_reversible_and_checkpointed_layers_have_the_gradients_of_plain_autograd(scale: int) -> None:
+    with_everything: list[Case] = []
+
     def check(case: Case) -> None:
+        with_everything.extend([case] if case.has_everything else [])
         results = []
         for residual in ("standard", "reversible", "checkpointed"):
             one = case.model(residual=residual)
@@ -180,6 +205,7 @@ def test_reversible_and_checkpointed_layers_have_the_gradients_of_plain_autograd
             torch.testing.assert_close(other, results[0], rtol=REBUILT, atol=REBUILT)
 
     holds("reversible", scale, cases(drops=True, residuals=["standard"], training=True), check)
+    assert len(with_everything) >= 20 * scale
 
 
 @at_every_scale
@@ -341,3 +367,19 @@ def test_each_piece_of_the_feed_forward_half_draws_a_mask_of_its_own_and_the_sam
     first, second, again = (half(x_BLD, piece, replay) for piece in (slice(0, 6), slice(6, 12), slice(0, 6)))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
+
+
+def test_each_piece_of_a_branch_draws_a_mask_of_its_own_and_the_same_one_again() -> None:
+    config = ReformerConfig(
+        **SIZES, n_layers=1, attention=DenseAttention(), residual="reversible", dropout=0.5, ff_chunk_len=6
+    )
+    branch = ReformerLM(config, torch.Generator().manual_seed(0)).trunk.layers[0].feed_forward
+    replay, x_BLD = (
+        Replay(3, training=True),
+        torch.randn(BATCH, 6, SIZES["d_model"], generator=torch.Generator().manual_seed(1)),
+    )
+    # The hidden layer has masks of its own, but makes no zeros in what comes out.
+    first, second, again = (branch(x_BLD, piece, replay) == 0 for piece in (slice(0, 6), slice(6, 12), slice(0, 6)))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert 0.2 < first.double().mean() < 0.8

@@ -1,7 +1,7 @@
 """The reversible stack on its own, for branches that have nothing to do with attention."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,20 +12,21 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import Parameter
 
 from reformer import attention, randomness
+from reformer.blocks import Memory
 from reformer.config import LSHAttention
 from reformer.functional.hashing import hash_vectors
 from reformer.randomness import derived_seed
 from reformer.reversible import Layer, reversible_sequence
-from tests.reformer.models import EVERY_VARIANT, gradients, model, tokens
-from tests.reformer.test_encoder_decoder import batch, encoder_decoder
+from tests.reformer.models import EVERY_VARIANT, encoder_decoder, gradients, model, sequence_pairs, tokens
 
 BATCH, LENGTH, WIDTH, DEPTH = 2, 11, 6, 5
 EXACT = 1e-12
 
 
 class Mixer(nn.Module):
-    shift: Parameter
     """A branch of two linear maps; `cut` says into how many pieces the sequence may be cut."""
+
+    shift: Parameter
 
     def __init__(self, seed: int, cut: int = 1) -> None:
         super().__init__()
@@ -198,6 +199,63 @@ def test_a_parameter_changed_before_the_backward_pass_is_refused() -> None:
         loss.backward()
 
 
+@pytest.mark.parametrize(
+    "replacement", [lambda old: old.detach().clone(), lambda old: old.detach()], ids=["by a copy", "by itself anew"]
+)
+def test_a_parameter_replaced_before_the_backward_pass_is_refused(replacement: Callable[[Tensor], Tensor]) -> None:
+    mixers, pairs = layers()
+    loss = reversible_sequence(pairs, *streams())[0].sum()
+    mixers[4].second = Parameter(replacement(mixers[4].second))
+    with pytest.raises(RuntimeError, match="changed in place or replaced"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_context_tensor_changed_before_the_backward_pass_is_refused(trainable: bool) -> None:
+    one = model("reversible_only", cross_attention=True)
+    memory = torch.randn(2, 13, 12, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    loss = one.loss(*tokens(), seed=3, memory=Memory(memory.requires_grad_(trainable)))
+    with torch.no_grad():
+        memory.mul_(2)
+    with pytest.raises(RuntimeError, match="A parameter or context tensor of a reversible layer was changed in place"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+def test_a_half_that_reads_a_trainable_tensor_which_it_does_not_name_is_refused(cut: int) -> None:
+    mixers, pairs = layers(cut)
+    secret = torch.ones(WIDTH, dtype=torch.float64, requires_grad=True)
+    mixers[3].register_forward_hook(lambda _module, _x, out: out * secret.cos())
+    loss = reversible_sequence(pairs, *streams())[0].sum()
+    with pytest.raises(RuntimeError, match=r"reads a tensor of shape \(6,\) .* neither among its parameters nor its"):
+        loss.backward()
+    # A constant is no obstacle.
+    secret.requires_grad_(False)
+    reversible_sequence(pairs, *streams())[0].sum().backward()
+
+
+def test_a_loss_that_is_kept_keeps_neither_buckets_nor_an_encoder_s_output() -> None:
+    one, seen = encoder_decoder("reversible"), []
+    source, token, target = sequence_pairs()
+    with pytest.MonkeyPatch.context() as patch:
+
+        def remembered(*given: Any, **named: Any) -> Tensor:  # noqa: ANN401
+            bucket = hash_vectors(*given, **named)
+            seen.append(StorageWeakRef(bucket.untyped_storage()))
+            return bucket
+
+        patch.setattr(attention, "hash_vectors", remembered)
+        memory = one.encode(source, seed=3)
+        seen.append(StorageWeakRef(memory.hidden_BED.untyped_storage()))
+        loss = one.decoder.loss(token, target, seed=3, memory=memory)
+    del memory
+    # Two layers of encoder, three of decoder, and the encoder's output.
+    assert [reference.expired() for reference in seen] == [False] * 6
+    loss.backward()
+    assert [reference.expired() for reference in seen] == [True] * 6
+    assert loss.isfinite()
+
+
 def test_gradients_that_share_memory_are_not_added_in_place() -> None:
     class Shift(Mixer):
         def forward(self, x: Tensor) -> Tensor:
@@ -234,22 +292,23 @@ def test_a_model_that_went_into_evaluation_mode_is_recomputed_as_it_was(variant:
     torch.testing.assert_close(*results, rtol=EXACT, atol=EXACT)
 
 
-def test_the_recomputation_runs_under_the_forward_pass_s_autocast() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_recomputation_runs_under_the_forward_pass_s_autocast(dtype: torch.dtype) -> None:
     results = []
     dtypes: list[torch.dtype] = []
     for variant in ("reversible_only", "dense"):
         one = model(variant, dtype=torch.float32)
         inner = one.trunk.layers[1].feed_forward.inner
         inner.register_forward_hook(lambda _module, _inputs, out: dtypes.append(out.dtype))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=dtype):
             loss = one.loss(*tokens(), seed=3)
         loss.backward()
         results.append(gradients(one))
     # Forward and recomputation of one variant, forward of the other.
-    assert dtypes == [torch.bfloat16] * 3
+    assert dtypes == [dtype] * 3
     for name, gradient in results[0].items():
         difference = (gradient - results[1][name]).norm() / results[1][name].norm()
-        # The rebuilt streams are off by float32 rounding, which now and then flips a bfloat16 one.
+        # The rebuilt streams are off by float32 rounding, which now and then flips a narrow one.
         assert difference < 0.02, name
 
 
@@ -331,8 +390,8 @@ def test_every_draw_of_a_call_has_a_seed_of_its_own() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(randomness, "derived_seed", recorded)
-        one(*batch()[:2], seed=3)
-        one(*batch()[:2], seed=4)
+        one(*sequence_pairs()[:2], seed=3)
+        one(*sequence_pairs()[:2], seed=4)
     # Rotations, attention weights, what attention gives, hidden layer, what it gives; what cross-attention gives.
     assert len(seeds) == 2 * (5 * (2 + 3) + 3)
     assert len(set(seeds)) == len(seeds)
