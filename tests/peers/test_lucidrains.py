@@ -31,6 +31,7 @@ WINDOW = Window(CHUNK, n_before=1, n_after=0, wrap="across_rounds")
 IN_FLOAT64, IN_FLOAT32 = 1e-10, 5e-7
 # They take the logarithm of a count in float32 whatever the vectors are.
 WITH_COUNTS = 1e-7
+SHIPPED_EPSILON, AS_SHIPPED = scores.KEY_EPSILON, 2e-6
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,20 @@ def test_lsh_attention_agrees(seed: int, causal: bool, dtype: torch.dtype) -> No
     bucket = hash_vectors(query, rotation, n_buckets=[N_BUCKETS])
     assert torch.equal(bucket.long(), their_buckets)
     assert_close(lsh_attention(query, keys(query), value, bucket, window=WINDOW, causal=causal), expected)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_lsh_attention_as_it_is_agrees_but_for_the_authors_epsilon(
+    seed: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scores, "KEY_EPSILON", SHIPPED_EPSILON)
+    (query, value), rotation = vectors(seed=seed), rotations(seed=seed + 100)
+    expected, _ = their_lsh(query, value, rotation, causal=causal)
+    query, value = query.float(), value.float()
+    bucket = hash_vectors(query, rotation, n_buckets=[N_BUCKETS])
+    ours = lsh_attention(query, keys(query), value, bucket, window=WINDOW, causal=causal)
+    assert relative_error(ours, expected) < AS_SHIPPED
 
 
 @pytest.mark.parametrize("causal", [True, False])
