@@ -34,8 +34,8 @@ class Decoder:
         memory: What cross-attention reads, exactly if the model has cross-attention; `prefill` checks it.
 
     Raises:
-        ValueError: The model is not causal, `capacity` is not within 1 and `config.max_len`, or a layer hashes and
-            `seed` is no whole number.
+        ValueError: The model is not causal, `capacity` is not within 1 and `config.max_len`, or `seed` is no whole
+            number.
     """
 
     def __init__(self, model: ReformerLM, *, capacity: int, seed: int, memory: Memory | None = None) -> None:
@@ -93,7 +93,7 @@ class Decoder:
             cache.reading(self._call._replace(valid_BL=valid_BL), rotation, position, self._capacity)
             for cache, rotation in zip(self._caches, self._rotations, strict=True)
         ]
-        hidden_BLD = trunk.norm(trunk.stack(layers, trunk.embedded(token_BL, position)))
+        hidden_BLD = trunk.through(layers, token_BL, position)
         return self._logits(hidden_BLD[torch.arange(batch, device=token_BL.device), self._length_B - 1])
 
     @torch.no_grad()
@@ -121,7 +121,7 @@ class Decoder:
             cache.writing(self._call, rotation, position_B, self._width, valid_BL)
             for cache, rotation in zip(self._caches, self._rotations, strict=True)
         ]
-        hidden_B1D = trunk.norm(trunk.stack(layers, trunk.embedded(token_B[:, None], position_B[:, None])))
+        hidden_B1D = trunk.through(layers, token_B[:, None], position_B[:, None])
         return self._logits(hidden_B1D[:, 0])
 
     @torch.no_grad()

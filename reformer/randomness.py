@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from reformer.checks import check_seed
+
 
 def derived_seed(seed: int, *path: str | int) -> int:
     """A seed for one purpose within a larger one; the same for the same arguments, in every process.
@@ -14,11 +16,8 @@ def derived_seed(seed: int, *path: str | int) -> int:
     Raises:
         ValueError: `seed` is no whole number.
     """
-    try:
-        seed = operator.index(seed)
-    except TypeError:
-        raise ValueError(f"seed={seed!r} is a {type(seed).__name__}; a seed is a whole number") from None
-    digest = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=8).digest()
+    check_seed("seed", seed)
+    digest = hashlib.blake2b(repr((operator.index(seed), *path)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 

@@ -13,6 +13,7 @@ from reformer.functional.scores import widened
 from reformer.layers import Embedding, StreamNorm
 from reformer.positions import build_positions
 from reformer.residual import stack_for
+from reformer.reversible import Layer
 
 Rotations = Sequence[Tensor | None]
 """What each layer hashes against, rotation_HRKN, N half the sum of the factors of its bucket count; `None` for a layer
@@ -85,18 +86,18 @@ class Reformer(nn.Module):
             block.bound(call, None if rotations is None else rotations[depth])
             for depth, block in enumerate(self.layers)
         ]
-        position = torch.arange(token_BL.shape[1], device=token_BL.device)
-        hidden_BLD: Tensor = self.norm(self.stack(layers, self.embedded(token_BL, position)))
+        return self.through(layers, token_BL, torch.arange(token_BL.shape[1], device=token_BL.device))
+
+    def through(self, layers: Sequence[Layer], token_BL: Tensor, position: Tensor) -> Tensor:
+        """Tokens at their positions, [L] or [B, L], through layers bound to one call, to hidden_BLD."""
+        x_BLD = widened(self.embedding(token_BL) + self.positions(position))
+        hidden_BLD: Tensor = self.norm(self.stack(layers, x_BLD))
         return hidden_BLD
 
     @property
     def layers(self) -> Sequence[Block]:
         """The layers, first to last."""
         return cast(Sequence[Block], self.blocks)
-
-    def embedded(self, token_BL: Tensor, position: Tensor) -> Tensor:
-        """Tokens and their positions, [L] or [B, L], as the first layer reads them: x_BLD, float32 at least."""
-        return widened(self.embedding(token_BL) + self.positions(position))
 
     def rotations(self, seed: int) -> list[Tensor | None]:
         """What each layer hashes against in a call with this seed, as `forward` takes it.
