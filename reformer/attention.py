@@ -1,73 +1,17 @@
 """The attention halves of a layer: project, call a function of `reformer.functional`, project back."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, assert_never
 
 import torch
 from torch import Tensor, nn
 
-from reformer.config import (
-    AnyAttention,
-    DenseAttention,
-    FusedAttention,
-    LocalAttention,
-    LSHAttention,
-    QueryChunkedAttention,
-    ReformerConfig,
-    RotaryPositions,
-    RoundWrap,
-)
-from reformer.functional.dense import (
-    cross_attention,
-    dense_attention,
-    dense_attention_at,
-    fused_attention,
-    query_chunked_attention,
-)
-from reformer.functional.hashing import hash_vectors, random_rotations
-from reformer.functional.local import local_attention, local_attention_at
-from reformer.functional.lsh import lsh_attention, lsh_attention_at
-from reformer.functional.scores import Drop, unit_keys
-from reformer.functional.windows import Window
+from reformer.config import AnyAttention, LSHAttention, ReformerConfig, RotaryPositions
+from reformer.functional.dense import cross_attention
+from reformer.functional.hashing import random_rotations
+from reformer.kinds import Heads, Past, kind_of, lsh_functions, scaled_keys
 from reformer.layers import Linear
 from reformer.positions import rotated
 from reformer.randomness import Replay
-
-
-class Past(NamedTuple):
-    """What later positions need of a sequence so far: scaled keys, values, and buckets where there are any."""
-
-    key_BHLK: Tensor
-    value_BHLK: Tensor
-    bucket_BHRL: Tensor | None
-
-
-class Heads(NamedTuple):
-    """A sequence as attention sees it: queries, scaled keys and values by head, and buckets where there are any."""
-
-    query_BHLK: Tensor
-    key_BHLK: Tensor
-    value_BHLK: Tensor
-    bucket_BHRL: Tensor | None
-
-    @property
-    def past(self) -> Past:
-        """What later positions need of it."""
-        return Past(self.key_BHLK, self.value_BHLK, self.bucket_BHRL)
-
-
-class Kind(NamedTuple):
-    """How one kind of attention is computed.
-
-    Attributes:
-        whole: Heads of a sequence, and the call, to out_BHLK.
-        at: One position of each example, its query, everything so far including itself, and which of that is valid, to
-            out_BH1K: the row of `whole` that belongs to the position.
-    """
-
-    whole: Callable[[Heads, Replay], Tensor]
-    at: Callable[[Tensor, Tensor, Past, Tensor | None], Tensor]
 
 
 class SelfAttention(nn.Module):
@@ -121,7 +65,11 @@ class SelfAttention(nn.Module):
             turn = partial(rotated, position=position, base=self._rotary_base)
             shared, query_BHLK = key_BHLK is query_BHLK, turn(query_BHLK)
             key_BHLK = query_BHLK if shared else turn(key_BHLK)
-        return Heads(query_BHLK, self._scaled(key_BHLK), value_BHLK, bucket_BHRL)
+        return Heads(query_BHLK, key_BHLK, value_BHLK, bucket_BHRL)
+
+    def past(self, heads: Heads) -> Past:
+        """What later positions need of these."""
+        return Past(scaled_keys(self._attention, heads.key_BHLK), heads.value_BHLK, heads.bucket_BHRL)
 
     def rotation(self, replay: Replay) -> Tensor | None:
         """What this attention hashes against in this call, rotation_HRKN; `None` if it does not hash."""
@@ -138,9 +86,10 @@ class SelfAttention(nn.Module):
         )
 
     def _buckets(self, query_BHLK: Tensor, replay: Replay) -> Tensor | None:
-        if not isinstance(self._attention, LSHAttention) or self._attention.n_buckets is None:
+        if not isinstance(self._attention, LSHAttention):
             return None
-        n_buckets = self._attention.n_buckets
+        hash_vectors, n_buckets = lsh_functions(self._attention.backend).hash_vectors, self._attention.n_buckets
+        assert n_buckets is not None, "the constructor refuses it"
 
         def choose() -> Tensor:
             rotation_HRKN = self.rotation(replay) if replay.rotation_HRKN is None else replay.rotation_HRKN
@@ -152,13 +101,6 @@ class SelfAttention(nn.Module):
     def _merged(self, out_BHLK: Tensor) -> Tensor:
         out_BLD: Tensor = self.output(out_BHLK.transpose(1, 2).flatten(2, 3))
         return out_BLD
-
-    def _scaled(self, key_BHLK: Tensor) -> Tensor:
-        over_root_width = float(key_BHLK.shape[-1] ** -0.5)
-        if self.key is not None:
-            return key_BHLK * over_root_width
-        unit_BHLK = unit_keys(key_BHLK)
-        return unit_BHLK if self._attention.score_scale == "unit_key" else unit_BHLK * over_root_width
 
 
 class CrossAttention(nn.Module):
@@ -202,74 +144,3 @@ def split_heads(x_BLx: Tensor, n_heads: int) -> Tensor:
     """The channels cut into heads, [B, H, L, K]."""
     x_BHLK: Tensor = x_BLx.unflatten(-1, (n_heads, -1)).transpose(1, 2)
     return x_BHLK
-
-
-def kind_of(attention: AnyAttention, *, causal: bool) -> Kind:
-    """The functions that compute this kind of attention.
-
-    Partial applications of functions of this module, so that a model can be pickled.
-    """
-    exact: dict[str, Any] = {"causal": causal, "exclude_self": attention.share_qk}
-    dense_at = partial(_at, partial(dense_attention_at, **exact))
-    match attention:
-        case DenseAttention(dropout=rate):
-            return Kind(partial(_whole, partial(dense_attention, **exact), rate), dense_at)
-        case QueryChunkedAttention(query_chunk_len=query_chunk_len, dropout=rate):
-            whole = partial(query_chunked_attention, **exact, query_chunk_len=query_chunk_len)
-            return Kind(partial(_whole, whole, rate), dense_at)
-        case FusedAttention():
-            return Kind(partial(_fused_whole, exact), dense_at)
-        case LocalAttention(dropout=rate):
-            exact |= {"window": _local_window(attention), "unseen": attention.unseen}
-            at = partial(_at, partial(local_attention_at, **exact))
-            return Kind(partial(_whole, partial(local_attention, **exact), rate), at)
-        case LSHAttention(dropout=rate):
-            exact = {"causal": causal, **_lsh_options(attention)}
-            return Kind(partial(_lsh_whole, exact, rate), partial(_lsh_at, exact))
-        case _:
-            assert_never(attention)
-
-
-def _whole(function: Callable[..., Tensor], rate: float, heads: Heads, replay: Replay) -> Tensor:
-    return function(*heads[:3], valid_BL=replay.valid_BL, drop=_drop(replay, rate))
-
-
-def _at(
-    function: Callable[..., Tensor], position_B: Tensor, query_BH1K: Tensor, past: Past, valid_BL: Tensor | None
-) -> Tensor:
-    return function(position_B, query_BH1K, past.key_BHLK, past.value_BHLK, valid_BL=valid_BL)
-
-
-def _fused_whole(exact: dict[str, Any], heads: Heads, replay: Replay) -> Tensor:
-    return fused_attention(*heads[:3], **exact, valid_BL=replay.valid_BL)
-
-
-def _lsh_whole(exact: dict[str, Any], rate: float, heads: Heads, replay: Replay) -> Tensor:
-    drop = _drop(replay, rate)
-    return lsh_attention(*heads[:3], _hashed(heads), **exact, valid_BL=replay.valid_BL, drop=drop)
-
-
-def _lsh_at(
-    exact: dict[str, Any], position_B: Tensor, query_BH1K: Tensor, past: Past, valid_BL: Tensor | None
-) -> Tensor:
-    return lsh_attention_at(position_B, query_BH1K, *past[:2], _hashed(past), **exact, valid_BL=valid_BL)
-
-
-def _hashed(heads: Heads | Past) -> Tensor:
-    assert heads.bucket_BHRL is not None, "LSH attention always hashes"
-    return heads.bucket_BHRL
-
-
-def _lsh_options(attention: LSHAttention) -> dict[str, Any]:
-    window = Window(attention.chunk_len, attention.n_chunks_before, attention.n_chunks_after, attention.wrap)
-    return {"window": window, **attention.model_dump(include={"same_bucket_only", "deduplicate"})}
-
-
-def _local_window(attention: LocalAttention) -> Window:
-    # A sequence is one round.
-    wrap: RoundWrap = "per_round" if attention.wrap == "ring" else "none"
-    return Window(attention.chunk_len, attention.n_chunks_before, attention.n_chunks_after, wrap)
-
-
-def _drop(replay: Replay, rate: float) -> Drop:
-    return lambda weight, part: replay.dropped(weight, rate, f"attention dropout {part}")

@@ -66,6 +66,8 @@ class Block(nn.Module):
         self.cross_attention = Branch(config, CrossAttention(config)) if config.cross_attention else None
         self.feed_forward = Branch(config, FeedForward(config))
         self._depth = depth
+        # On a grid what is rebuilt is what was: it hashes alike, and a bucket for each position need not be kept.
+        self._keeps_decisions = not (config.residual == "reversible" and config.grid_bits is not None)
 
     def bound(self, call: Call, rotation_HRKN: Tensor | None) -> list[Half]:
         """The halves, tied to the randomness and the masks of one call."""
@@ -86,7 +88,13 @@ class Block(nn.Module):
     def replay(self, call: Call, half: str, valid_BL: Tensor | None, rotation_HRKN: Tensor | None = None) -> Replay:
         """The randomness of one half in one call."""
         return Replay(
-            call.seed, self._depth, half, training=call.training, valid_BL=valid_BL, rotation_HRKN=rotation_HRKN
+            call.seed,
+            self._depth,
+            half,
+            training=call.training,
+            valid_BL=valid_BL,
+            rotation_HRKN=rotation_HRKN,
+            keeps_decisions=self._keeps_decisions,
         )
 
 

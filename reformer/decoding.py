@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from reformer.attention import CrossAttention, Past, SelfAttention
+from reformer.attention import CrossAttention, SelfAttention
 from reformer.blocks import Block, BoundBranch, Branch, Call, Memory
 from reformer.checks import check_is_tensor, check_seed, check_tokens
+from reformer.kinds import Past
 from reformer.model import ReformerLM
 from reformer.reversible import Half
 
@@ -223,7 +224,7 @@ class _LayerCache:
 
         def attend(x_BLD: Tensor) -> Tensor:
             heads = self._self_attention.heads(x_BLD, position_L, replay)
-            self._past = _RoomyPast(heads.past, capacity)
+            self._past = _RoomyPast(self._self_attention.past(heads), capacity)
             return self._self_attention.whole(heads, replay)
 
         return self._halves(call, attend)
@@ -237,7 +238,7 @@ class _LayerCache:
         def attend(x_B1D: Tensor) -> Tensor:
             assert self._past is not None, "Decoder.prefill comes first"
             heads = self._self_attention.heads(x_B1D, position_B[:, None, None], replay)
-            self._past.write(position_B, heads.past)
+            self._past.write(position_B, self._self_attention.past(heads))
             return self._self_attention.at(position_B, heads.query_BHLK, self.past(width), valid_BL)
 
         return self._halves(call, attend)

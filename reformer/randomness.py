@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from reformer.checks import check_seed
+from reformer.functional.dropping import NO_DROPOUT, Dropout, dropout
 
 
 def derived_seed(seed: int, *path: str | int) -> int:
@@ -31,6 +32,8 @@ class Replay:
             still be recomputed as it was.
         valid_BL: False where a position is padding; `None` if none is.
         rotation_HRKN: What to hash against; `None` to draw it from the seed.
+        keeps_decisions: Whether what was decided is kept for the recomputation. It need not be where that starts from
+            the very bits, and so decides alike.
     """
 
     def __init__(
@@ -40,10 +43,12 @@ class Replay:
         training: bool,
         valid_BL: Tensor | None = None,
         rotation_HRKN: Tensor | None = None,
+        keeps_decisions: bool = True,
     ) -> None:
         self.training = training
         self.valid_BL = valid_BL
         self.rotation_HRKN = rotation_HRKN
+        self.keeps_decisions = keeps_decisions
         # Seeds are derived when they are needed: torch.compile cannot trace a digest.
         self._seed, self._path = seed, path
         self._decisions: dict[str, Tensor] = {}
@@ -53,11 +58,13 @@ class Replay:
         return torch.Generator(device).manual_seed(derived_seed(self._seed, *self._path, purpose))
 
     def decide(self, purpose: str, choose: Callable[[], Tensor]) -> Tensor:
-        """The result of `choose`, called the first time only.
+        """The result of `choose`, called the first time only if decisions are kept.
 
         A hash is a decision: recomputed from activations that were rebuilt with a rounding error, some vectors near the
         border of two buckets would change sides.
         """
+        if not self.keeps_decisions:
+            return choose()
         if purpose not in self._decisions:
             self._decisions[purpose] = choose()
         return self._decisions[purpose]
@@ -68,8 +75,8 @@ class Replay:
             return x
         return dropout(x, rate, self.generator(purpose, x.device))
 
-
-def dropout(x: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Zero each entry with probability `rate` and scale the rest up by 1 / (1 - rate)."""
-    keep = torch.empty(x.shape, dtype=torch.bool, device=x.device).bernoulli_(1 - rate, generator=generator)
-    return x * keep / (1 - rate)
+    def dropout(self, rate: float, purpose: str) -> Dropout:
+        """In training, dropout whose masks belong to this purpose, for functions that draw them part by part."""
+        if not (self.training and rate):
+            return NO_DROPOUT
+        return Dropout(rate, derived_seed(self._seed, *self._path, purpose))

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from reformer.config import ReformerConfig
-from reformer.reversible import Layer, Streams, checkpointed_sequence, plain_sequence, reversible_sequence, run_half
+from reformer.reversible import (
+    Layer,
+    Run,
+    checkpointed_sequence,
+    on_grid_sequence,
+    plain_sequence,
+    reversible_sequence,
+    run_half,
+)
 
 Stack = Callable[[Sequence[Layer], Tensor], Tensor]
 """Layers bound to one call, and the embedding of shape BLD, to the merged stream that the head reads."""
@@ -19,19 +27,23 @@ def stack_for(config: ReformerConfig) -> Stack:
     merge = concatenated if config.merge == "concatenate" else mean
     match config.residual:
         case "standard":
-            return partial(_two_streams, plain_sequence, merge)
+            return partial(_two_streams, summing(config, plain_sequence), merge)
         case "checkpointed":
-            return partial(_two_streams, checkpointed_sequence, merge)
+            return partial(_two_streams, summing(config, checkpointed_sequence), merge)
         case "reversible":
-            return partial(_two_streams, reversible_sequence, merge)
+            return partial(_two_streams, summing(config, reversible_sequence), merge)
         case "single_stream":
             return single_stream_stack
         case _:
             assert_never(config.residual)
 
 
-Run = Callable[[Sequence[Layer], Tensor, Tensor], Streams]
 Merge = Callable[[Tensor, Tensor], Tensor]
+
+
+def summing(config: ReformerConfig, run: Run) -> Run:
+    """The sequence with sums as the config says: as they round, or exact ones on a grid."""
+    return run if config.grid_bits is None else on_grid_sequence(run, config.grid_bits)
 
 
 def _two_streams(run: Run, merge: Merge, layers: Sequence[Layer], x_BLD: Tensor) -> Tensor:

@@ -7,18 +7,23 @@ A layer is any number of such halves: each adds to one stream what it makes of t
 Nothing but the last layer's outputs is kept for the backward pass; every layer rebuilds its inputs from its outputs.
 Each layer is one autograd node with its parameters as inputs, so that gradients arrive, and hooks on them fire, layer
 by layer. Each half is recomputed once.
+
+Floating point does not undo a sum: what is rebuilt is off by rounding, which grows from layer to layer. On a grid
+(`on_grid_sequence`) it is rebuilt bit for bit.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import Parameter
 from torch.utils.checkpoint import checkpoint
+
+from reformer.functional.scores import widened
 
 
 class Half(Protocol):
@@ -45,6 +50,9 @@ Layer = Sequence[Half]
 Streams = tuple[Tensor, Tensor]
 """Both streams, of one shape and type."""
 
+Run = Callable[[Sequence[Layer], Tensor, Tensor], Streams]
+"""One of the sequences below: layers and both streams, to both streams after the last layer."""
+
 
 def run_half(half: Half, x_BLD: Tensor) -> Tensor:
     """The branch on the whole sequence, piece by piece.
@@ -52,13 +60,21 @@ def run_half(half: Half, x_BLD: Tensor) -> Tensor:
     Where gradients are recorded and there are several pieces, each is recomputed in the backward pass: otherwise all of
     them would be kept, and cutting would save nothing.
     """
-    pieces = half.pieces(x_BLD.shape[1])
-    if len(pieces) == 1:
-        return half(x_BLD, pieces[0], *half.context)
-    run: Callable[..., Tensor] = half
+    first, *others = half.pieces(x_BLD.shape[1])
+    if not others:
+        return half(x_BLD, first, *half.context)
     if torch.is_grad_enabled():
         run = partial(checkpoint, half, use_reentrant=False, preserve_rng_state=False)
-    return torch.cat([run(x_BLD[:, piece], piece, *half.context) for piece in pieces], dim=1)
+        # Each piece narrows its weights itself, as in a reversible layer: from one that they share, the sum of their
+        # gradients would come rounded to the narrow type at each.
+        with _present_autocast(x_BLD.device.type, cache_enabled=False):
+            return torch.cat([run(x_BLD[:, piece], piece, *half.context) for piece in (first, *others)], dim=1)
+    value = half(x_BLD[:, first], first, *half.context)
+    out_BLD = value.new_empty(x_BLD.shape)
+    out_BLD[:, first] = value
+    for piece in others:
+        out_BLD[:, piece] = half(x_BLD[:, piece], piece, *half.context)
+    return out_BLD
 
 
 def run_layer(layer: Layer, x1: Tensor, x2: Tensor) -> Streams:
@@ -66,6 +82,132 @@ def run_layer(layer: Layer, x1: Tensor, x2: Tensor) -> Streams:
     for half in layer:
         x1, x2 = x2, x1 + run_half(half, x2)
     return x1, x2
+
+
+def on_grid(x: Tensor, bits: int) -> Tensor:
+    """The nearest multiples of 2 ** -bits, in float32 at least; the gradient passes as if nothing had been rounded.
+
+    Scaling by a power of two is exact, so each result is a multiple and is held without error, whatever its size.
+    """
+    if not torch.is_grad_enabled():
+        # The compiler makes objects of autograd functions, which PyTorch has deprecated, even where it needs none.
+        return _rounded(x, bits)
+    rounded: Tensor = _OnGrid.apply(x, bits)  # type: ignore[no-untyped-call]
+    return rounded
+
+
+def _rounded(x: Tensor, bits: int) -> Tensor:
+    return (widened(x) * 2.0**bits).round_().mul_(2.0**-bits)
+
+
+class _GridContext(FunctionCtx):
+    dtype: torch.dtype
+
+
+class _OnGrid(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: _GridContext, x: Tensor, bits: int) -> Tensor:
+        ctx.dtype = x.dtype
+        return _rounded(x, bits)
+
+    @staticmethod
+    def backward(ctx: _GridContext, d_rounded: Tensor) -> tuple[Tensor, None]:
+        return d_rounded.to(ctx.dtype), None
+
+
+def grid_limit(dtype: torch.dtype, bits: int) -> float:
+    """What the absolute values of a stream on the grid must stay below: 2 ** (24 - bits) in float32.
+
+    Count in steps of the grid, and let p be the digits of the type: 24, or 53 in float64. All whole numbers up to 2^p
+    are held without error. Let y be what comes of adding a branch r to a stream x, and |y| < 2^p. Rounding keeps order
+    and 2^p is a number of the type, so the exact sum is below 2^p as well (a larger one would have given 2^p at least);
+    it is a whole number, so y is that sum; so y - r is exactly x, a number of the type, and the difference that is
+    computed is x. At 2^p itself this ends: 2^p + 1 gives 2^p, too.
+    """
+    return float(2.0**-bits * 2 / torch.finfo(dtype).eps)
+
+
+def check_on_grid(stream: Tensor, bits: int) -> None:
+    """The stream is finite and within `grid_limit`.
+
+    Nothing waits for the device. On the CPU an error is raised at once; on CUDA the assertion fails on the device, and
+    whatever is called there next raises.
+
+    Raises:
+        RuntimeError: It is not.
+    """
+    if stream.numel() == 0:
+        return
+    limit = grid_limit(stream.dtype, bits)
+    low, high = stream.detach().aminmax()
+    # What is no number is neither above nor below.
+    torch._assert_async(
+        (low > -limit) & (high < limit),
+        f"A residual stream is not finite or has left the range in which sums on a grid are exact: with "
+        f"grid_bits={bits} the absolute values of {stream.dtype} must stay below {limit:g}. Use a lower grid_bits, or "
+        "None.",
+    )
+
+
+class _GridHalf:
+    """A half whose value is rounded to the grid before it is added, and which reads streams within its range only."""
+
+    def __init__(self, half: Half, bits: int) -> None:
+        self._half, self._bits = half, bits
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return self._half.parameters
+
+    @property
+    def context(self) -> tuple[Tensor, ...]:
+        return self._half.context
+
+    def pieces(self, length: int) -> Sequence[slice]:
+        return self._half.pieces(length)
+
+    def __call__(self, x_BLD: Tensor, piece: slice, /, *context: Tensor) -> Tensor:
+        check_on_grid(x_BLD, self._bits)
+        # Through aliases, so that autograd adds up all that one half sends back before it adds that to anything else:
+        # floating point tells orders apart, and a reversible layer has no other.
+        x_BLD, *others = (tensor.view_as(tensor) for tensor in (x_BLD, *context))
+        return on_grid(self._half(x_BLD, piece, *others), self._bits)
+
+
+def on_grid_sequence(run: Run, bits: int) -> Run:
+    """The same sequence with both streams on a grid, where sums are exact: `x1 = y1 - f(x2)` undoes `y1 = x1 + f(x2)`.
+
+    Both streams, and what each half adds to them, are rounded to multiples of 2 ** -bits; gradients pass as if they
+    were not. All three sequences then compute the same function with the same gradients, bit for bit, as long as a half
+    run again gives the same bits: on the CPU all halves of this library do; on CUDA, products and sums whose order is
+    fixed (`torch.use_deterministic_algorithms`).
+
+    The price is half a step, 2 ** -(bits + 1), in each entry of each branch at most.
+
+    Args:
+        run: `plain_sequence`, `checkpointed_sequence` or `reversible_sequence`.
+        bits: Binary digits behind the point.
+
+    Returns:
+        A sequence for float32 or float64 streams. It raises `ValueError` for others, and `RuntimeError` where a stream
+        is not finite or not below `grid_limit`.
+    """
+    return partial(_on_grid_sequence, run, bits)
+
+
+def _on_grid_sequence(run: Run, bits: int, layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
+    if torch.finfo(x1_BLD.dtype).bits < 32:
+        raise ValueError(
+            f"the streams are {x1_BLD.dtype}, which has too few digits for a grid of {bits} bits; "
+            "use float32 or float64 streams, or no grid"
+        )
+    first_BLD = on_grid(x1_BLD, bits)
+    # An alias for the same reason as in a half: gradients of two streams, not of one tensor that is used thrice.
+    second_BLD = first_BLD.view_as(first_BLD) if x2_BLD is x1_BLD else on_grid(x2_BLD, bits)
+    y1_BLD, y2_BLD = run([[_GridHalf(half, bits) for half in layer] for layer in layers], first_BLD, second_BLD)
+    # Every other sum was read by a half.
+    check_on_grid(y2_BLD, bits)
+    return y1_BLD, y2_BLD
 
 
 def plain_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor) -> Streams:
@@ -200,22 +342,20 @@ class _ReversibleLayer(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: _Context, d1: Tensor, d2: Tensor) -> tuple[Tensor | None, ...]:
-        y1, y2 = ctx.chain.take(ctx.depth)
+        way_back = _WayBack(*ctx.chain.take(ctx.depth), d1, d2)
         _check_inputs(ctx)
         d_contexts: list[Tensor | None] = []
         d_parameters: list[Tensor | None] = []
         with ctx.autocast:
             for half in reversed(ctx.layer):
-                undone = _undo_half(half, y1, y2, d2)
-                y1, y2 = undone.other, y1
-                d1, d2 = d2, d1 + undone.d_given
-                d_contexts[:0], d_parameters[:0] = undone.d_context, undone.d_parameters
-                del undone
+                pulled = _Pulled(half)
+                way_back.undo(half, pulled)
+                d_contexts[:0], d_parameters[:0] = pulled.d_context, pulled.d_parameters
         if ctx.depth > 0:
-            ctx.chain.put(ctx.depth - 1, y1, y2)
+            ctx.chain.put(ctx.depth - 1, way_back.given, way_back.total)
         # A loss that is kept keeps this node, which need not keep buckets and an encoder's output.
         ctx.layer, ctx.inputs = (), ()
-        return (None, None, None, d1, d2, *d_contexts, *d_parameters)
+        return (None, None, None, way_back.d_given, way_back.d_total, *d_contexts, *d_parameters)
 
 
 def _check_inputs(ctx: _Context) -> None:
@@ -238,46 +378,113 @@ def _versions(tensors: Sequence[Tensor]) -> tuple[int, ...]:
     return tuple(version_of(tensor) for tensor in tensors)
 
 
-def _present_autocast(device_type: str) -> AbstractContextManager[Any]:
+def _present_autocast(device_type: str, *, cache_enabled: bool | None = None) -> AbstractContextManager[Any]:
+    if not torch.amp.is_autocast_available(device_type):
+        return nullcontext()
     return torch.autocast(
         device_type,
         dtype=torch.get_autocast_dtype(device_type),
         enabled=torch.is_autocast_enabled(device_type),
-        cache_enabled=torch.is_autocast_cache_enabled(),
+        cache_enabled=torch.is_autocast_cache_enabled() if cache_enabled is None else cache_enabled,
     )
 
 
-class _Undone(NamedTuple):
-    other: Tensor
-    d_given: Tensor
-    d_context: list[Tensor | None]
-    d_parameters: list[Tensor | None]
+class _WayBack:
+    """Both streams and their gradients on the way back through a layer.
 
-
-def _undo_half(half: Half, given_BLD: Tensor, total_BLD: Tensor, d_total_BLD: Tensor) -> _Undone:
-    """Undo `total = other + half(given)` and pull the gradient back through it.
-
-    Piece by piece, so that a branch that treats positions independently needs the memory of one piece only.
+    Attributes:
+        given: The stream that the half to be undone next has read, y1 after a whole layer.
+        total: The stream that it was added to, y2 after a whole layer.
+        d_given: The gradient of `given`, as far as it is known.
+        d_total: The gradient of `total`.
     """
-    context = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in half.context]
-    wanted = [tensor for tensor in (*context, *half.parameters) if tensor.requires_grad]
-    d_wanted: list[Tensor | None] = [None] * len(wanted)
-    other, d_given = [], []
-    for piece in half.pieces(given_BLD.shape[1]):
-        leaf = given_BLD[:, piece].detach().requires_grad_()
+
+    def __init__(self, given: Tensor, total: Tensor, d_given: Tensor, d_total: Tensor) -> None:
+        self.given, self.total, self.d_given, self.d_total = given, total, d_given, d_total
+
+    def undo(self, half: Half, pulled: "_Pulled") -> None:
+        """Undo `total = other + half(given)`, and pull the gradient back through it.
+
+        Piece by piece, so that a branch that treats positions independently needs the memory of one piece only.
+        """
+        pieces = half.pieces(self.given.shape[1])
+        if len(pieces) == 1:
+            leaf, branch = pulled.recomputed(self.given, pieces[0])
+            # Nobody needs the sum any more: it is let go here, before the gradients, where most is held.
+            self.total = self.total - branch.detach()
+            self.d_given = _plus(self.d_given, pulled.back(leaf, branch, self.d_total))
+        else:
+            results = (torch.empty_like(self.total), torch.empty_like(self.d_given))
+            # In the order in which autograd goes back, so that sums over pieces round alike.
+            for piece in reversed(pieces):
+                self._undo_piece(piece, pulled, *results)
+            self.total, self.d_given = results
+        # The streams change places.
+        self.given, self.total = self.total, self.given
+        self.d_given, self.d_total = self.d_total, self.d_given
+
+    def _undo_piece(self, piece: slice, pulled: "_Pulled", other: Tensor, d_given: Tensor) -> None:
+        leaf, branch = pulled.recomputed(self.given[:, piece], piece)
+        torch.sub(self.total[:, piece], branch.detach(), out=other[:, piece])
+        d_given[:, piece] = _plus(self.d_given[:, piece], pulled.back(leaf, branch, self.d_total[:, piece]))
+
+
+class _Pulled:
+    """What the gradient of one half's value does to everything but the stream that it has read.
+
+    Attributes:
+        d_context: Of the half's context, in order; `None` where no gradient arrived or none is wanted.
+        d_parameters: Of its parameters, likewise.
+    """
+
+    def __init__(self, half: Half) -> None:
+        self._half = half
+        self._context = [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in half.context]
+        self._wanted = [tensor for tensor in (*self._context, *half.parameters) if tensor.requires_grad]
+        self._found: list[Tensor | None] = [None] * len(self._wanted)
+        # Of those sums that were made here, and not by autograd, whose results may be other gradients' memory.
+        self._ours = [False] * len(self._wanted)
+
+    def recomputed(self, given_BLD: Tensor, piece: slice) -> Streams:
+        """A leaf that holds this piece of the stream, and the branch's value on it."""
+        leaf = given_BLD.detach().requires_grad_()
         with torch.enable_grad():
-            branch = half(leaf, piece, *context)
-        _check_leaves(branch, (leaf, *wanted))
-        other.append(total_BLD[:, piece] - branch.detach())
-        d_leaf, *d_piece = _gradients(branch, [leaf, *wanted], d_total_BLD[:, piece])
-        del branch
-        d_given.append(torch.zeros_like(leaf) if d_leaf is None else d_leaf)
-        del leaf
-        d_wanted = [_plus(old, new) for old, new in zip(d_wanted, d_piece, strict=True)]
-    found = iter(d_wanted)
-    d_context = [next(found) if tensor.requires_grad else None for tensor in context]
-    d_parameters = [next(found) if parameter.requires_grad else None for parameter in half.parameters]
-    return _Undone(_joined(other), _joined(d_given), d_context, d_parameters)
+            branch = self._half(leaf, piece, *self._context)
+        _check_leaves(branch, (leaf, *self._wanted))
+        return leaf, branch
+
+    def back(self, leaf: Tensor, branch: Tensor, d_branch: Tensor) -> Tensor | None:
+        """The gradient of the leaf; those of context and parameters are added up."""
+        if not branch.requires_grad:
+            return None
+        d_leaf: Tensor | None
+        inputs = [leaf, *self._wanted]
+        d_leaf, *found = torch.autograd.grad(branch, inputs, d_branch.to(branch.dtype), allow_unused=True)
+        for index, new in enumerate(found):
+            if new is not None:
+                self._add(index, new)
+        return d_leaf
+
+    def _add(self, index: int, new: Tensor) -> None:
+        old = self._found[index]
+        if old is None:
+            self._found[index] = new
+        elif self._ours[index]:
+            old += new
+        else:
+            self._found[index], self._ours[index] = old + new, True
+
+    @property
+    def d_context(self) -> list[Tensor | None]:
+        return self._in_place_of(self._context)
+
+    @property
+    def d_parameters(self) -> list[Tensor | None]:
+        return self._in_place_of(self._half.parameters)
+
+    def _in_place_of(self, tensors: Sequence[Tensor]) -> list[Tensor | None]:
+        found = {id(tensor): gradient for tensor, gradient in zip(self._wanted, self._found, strict=True)}
+        return [found.get(id(tensor)) for tensor in tensors]
 
 
 def _check_leaves(branch: Tensor, known: Sequence[Tensor]) -> None:
@@ -302,18 +509,5 @@ def _check_leaves(branch: Tensor, known: Sequence[Tensor]) -> None:
         todo += [following for following, _ in node.next_functions]
 
 
-def _gradients(branch: Tensor, inputs: Sequence[Tensor], d_branch: Tensor) -> Sequence[Tensor | None]:
-    if not branch.requires_grad:
-        return [None] * len(inputs)
-    return torch.autograd.grad(branch, inputs, d_branch.to(branch.dtype), allow_unused=True)
-
-
-def _plus(old: Tensor | None, new: Tensor | None) -> Tensor | None:
-    if old is None or new is None:
-        return new if old is None else old
-    # Not in place: what autograd returned may be another gradient's memory.
-    return old + new
-
-
-def _joined(pieces: Sequence[Tensor]) -> Tensor:
-    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces), dim=1)
+def _plus(old: Tensor, new: Tensor | None) -> Tensor:
+    return old if new is None else old + new

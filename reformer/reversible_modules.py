@@ -13,7 +13,19 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from reformer.reversible import Layer, Streams, plain_sequence, reversible_sequence, run_half, run_layer, version_of
+from reformer.reversible import (
+    Layer,
+    Run,
+    Streams,
+    on_grid_sequence,
+    plain_sequence,
+    reversible_sequence,
+    run_half,
+    run_layer,
+    version_of,
+)
+
+GRID_BITS = range(1, 23)
 
 
 class ReadsContext(nn.Module):
@@ -48,18 +60,27 @@ class ReversibleSequence(nn.Module):
 
     Args:
         layers: The halves of each layer; those that read context tensors wrapped in `ReadsContext`.
+        grid_bits: With it, streams and what is added to them are rounded to multiples of 2 ** -grid_bits, so that the
+            layers are undone bit for bit, see `on_grid_sequence`: for float32 and float64 streams whose absolute values
+            stay below 2 ** (24 - grid_bits) and 2 ** (53 - grid_bits). `None` rounds nothing.
 
     Raises:
-        ValueError: A layer has no halves.
+        ValueError: A layer has no halves, or `grid_bits` is not from 1 to 22.
         TypeError: A layer is no sequence of modules.
     """
 
-    def __init__(self, *layers: Sequence[nn.Module]) -> None:
+    def __init__(self, *layers: Sequence[nn.Module], grid_bits: int | None = None) -> None:
         super().__init__()
+        if grid_bits is not None and grid_bits not in GRID_BITS:
+            raise ValueError(
+                f"grid_bits={grid_bits!r} is not a whole number from {GRID_BITS[0]} to {GRID_BITS[-1]}; "
+                "12 suits streams below 4096"
+            )
         for index, layer in enumerate(layers):
             if not layer:
                 raise ValueError(f"layers[{index}] has no halves; give each layer at least one module")
         self.layers = nn.ModuleList(nn.ModuleList(layer) for layer in layers)
+        self.grid_bits = grid_bits
 
     def forward(self, x1: Tensor, x2: Tensor, *context: Tensor) -> Streams:
         """Run the layers.
@@ -75,12 +96,17 @@ class ReversibleSequence(nn.Module):
             once.
 
         Raises:
-            ValueError: The streams do not match, context is missing or read by no half, or a half does not map its
-                stream to another tensor of the same shape, or changes it in place.
-            RuntimeError: In the backward pass: as of `reversible_sequence`, or a buffer of a half was changed since.
+            ValueError: The streams do not match, or are too narrow for a grid, context is missing or read by no half,
+                or a half does not map its stream to another tensor of the same shape, or changes it in place.
+            RuntimeError: A stream has left the range of the grid. In the backward pass: as of `reversible_sequence`, or
+                a buffer of a half was changed since.
         """
         self.check(x1, x2, context)
-        return reversible_sequence(self.bound(context, repeatable=torch.is_grad_enabled()), x1, x2)
+        return self.summing(reversible_sequence)(self.bound(context, repeatable=torch.is_grad_enabled()), x1, x2)
+
+    def summing(self, run: Run) -> Run:
+        """`reversible_sequence`, or another way to run the layers, on this sequence's grid if it has one."""
+        return run if self.grid_bits is None else on_grid_sequence(run, self.grid_bits)
 
     def bound(self, context: Sequence[Tensor], *, repeatable: bool = True) -> list[Layer]:
         """The layers tied to one call, as `reversible_sequence` takes them.
@@ -263,8 +289,9 @@ class Inversion(NamedTuple):
 def check_inversion(sequence: ReversibleSequence, x1: Tensor, x2: Tensor, *context: Tensor) -> Inversion:
     """Undo the layers and compare what comes back with what went in, and the gradients with plain autograd's.
 
-    Rounding leaves about 1e-6 in float32 and 1e-15 in float64, growing with depth. Errors near 1 mean that a half does
-    not give the same values twice, for example because it draws from a random stream that PyTorch does not know.
+    Rounding leaves about 1e-6 in float32 and 1e-15 in float64, growing with depth, and nothing at all on a grid. Errors
+    near 1, or any on a grid, mean that a half does not give the same values twice, for example because it draws from a
+    random stream that PyTorch does not know.
 
     Args:
         sequence: The layers, whose parameters' gradients are left alone.
@@ -277,18 +304,16 @@ def check_inversion(sequence: ReversibleSequence, x1: Tensor, x2: Tensor, *conte
 
     Raises:
         ValueError: As in `ReversibleSequence.forward`.
+        RuntimeError: A stream has left the range of the grid.
     """
     sequence.check(x1, x2, context)
     moment = _Moment(sequence, x1, x2, *context)
     with moment.again():
-        reversible = _gradients(sequence, reversible_sequence, x1, x2, context)
+        reversible = _gradients(sequence, sequence.summing(reversible_sequence), x1, x2, context)
     with moment.again():
-        plain = _gradients(sequence, plain_sequence, x1, x2, context)
+        plain = _gradients(sequence, sequence.summing(plain_sequence), x1, x2, context)
     with moment.again():
-        return Inversion(_layer_errors(sequence.bound(context), x1, x2), _relative(reversible, plain))
-
-
-Run = Callable[[Sequence[Layer], Tensor, Tensor], Streams]
+        return Inversion(undoing_errors(sequence.summing, sequence.bound(context), x1, x2), relative(reversible, plain))
 
 
 def _gradients(sequence: ReversibleSequence, run: Run, x1: Tensor, x2: Tensor, context: Sequence[Tensor]) -> Tensor:
@@ -301,19 +326,26 @@ def _gradients(sequence: ReversibleSequence, run: Run, x1: Tensor, x2: Tensor, c
 
 
 @torch.no_grad()
-def _layer_errors(layers: Sequence[Layer], x1: Tensor, x2: Tensor) -> tuple[float, ...]:
-    inputs = []
-    for layer in layers:
-        inputs.append((x1, x2))
-        x1, x2 = run_layer(layer, x1, x2)
-    errors = []
-    for layer, given in zip(reversed(layers), reversed(inputs), strict=True):
-        for half in reversed(layer):
-            x1, x2 = x2 - run_half(half, x1), x1
-        errors.append(_relative(torch.stack((x1, x2)), torch.stack(given)))
+def undoing_errors(summing: Callable[[Run], Run], layers: Sequence[Layer], x1: Tensor, x2: Tensor) -> tuple[float, ...]:
+    """Run the layers, undo them, and compare: `Inversion.layer_errors`. `summing` says on which grid, if any."""
+    errors: list[float] = []
+
+    def there_and_back(layers: Sequence[Layer], x1: Tensor, x2: Tensor) -> Streams:
+        inputs = []
+        for layer in layers:
+            inputs.append((x1, x2))
+            x1, x2 = run_layer(layer, x1, x2)
+        for layer, given in zip(reversed(layers), reversed(inputs), strict=True):
+            for half in reversed(layer):
+                x1, x2 = x2 - run_half(half, x1), x1
+            errors.append(relative(torch.stack((x1, x2)), torch.stack(given)))
+        return x1, x2
+
+    summing(there_and_back)(layers, x1, x2)
     return tuple(reversed(errors))
 
 
-def _relative(found: Tensor, expected: Tensor) -> float:
+def relative(found: Tensor, expected: Tensor) -> float:
+    """The norm of the difference over the norm of what was expected."""
     difference, size = (found.double() - expected.double()).norm(), expected.double().norm()
     return float(difference / size) if size else float(difference)

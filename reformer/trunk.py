@@ -1,7 +1,8 @@
 """The layers with their embedding: an encoder, or a language model without its head."""
 
 from collections.abc import Sequence
-from typing import cast
+from functools import partial
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,9 @@ from reformer.config import FusedAttention, LSHAttention, ReformerConfig
 from reformer.functional.scores import widened
 from reformer.layers import Embedding, StreamNorm
 from reformer.positions import build_positions
-from reformer.residual import stack_for
+from reformer.residual import stack_for, summing
 from reformer.reversible import Layer
+from reformer.reversible_modules import relative, undoing_errors
 
 Rotations = Sequence[Tensor | None]
 """What each layer hashes against, rotation_HRKN, N half the sum of the factors of its bucket count; `None` for a layer
@@ -90,9 +92,12 @@ class Reformer(nn.Module):
 
     def through(self, layers: Sequence[Layer], token_BL: Tensor, position: Tensor) -> Tensor:
         """Tokens at their positions, [L] or [B, L], through layers bound to one call, to hidden_BLD."""
-        x_BLD = widened(self.embedding(token_BL) + self.positions(position))
-        hidden_BLD: Tensor = self.norm(self.stack(layers, x_BLD))
+        hidden_BLD: Tensor = self.norm(self.stack(layers, self.embedded(token_BL, position)))
         return hidden_BLD
+
+    def embedded(self, token_BL: Tensor, position: Tensor) -> Tensor:
+        """What both streams hold before the first layer, in float32 at least, on no grid yet."""
+        return widened(self.embedding(token_BL) + self.positions(position))
 
     @property
     def layers(self) -> Sequence[Block]:
@@ -205,3 +210,66 @@ class Reformer(nn.Module):
                 parameter.zero_()
             else:
                 parameter.fill_(1)
+
+
+class GridError(NamedTuple):
+    """What a grid buys and costs, all of it relative.
+
+    Attributes:
+        undone: For each layer, first to last, the error of its inputs as rebuilt from the last layer's outputs.
+        undone_without: The same without a grid.
+        moved: Difference of what the model returns with the grid from what it returns without it.
+    """
+
+    undone: tuple[float, ...]
+    undone_without: tuple[float, ...]
+    moved: float
+
+
+@torch.no_grad()
+def grid_error(model: Reformer, token_BL: Tensor, *, seed: int, grid_bits: int) -> GridError:
+    """Run a model's layers with a grid and without, undo them, and compare.
+
+    What is undone on a grid comes back bit for bit. Hashing turns a step of the grid, like any rounding, into whole
+    attention weights where a vector changes its bucket: for LSH attention `moved` is larger. Measured on a CPU at
+    initialisation, 24 layers of width 256, 512 positions, `grid_bits=12` (last column: logits of bfloat16 autocast
+    against float32's, without a grid, for scale):
+
+                               first layer undone       moved   loss   bfloat16
+                               on the grid   without
+        local, float32         0             3.8e-4     6.8e-4  1e-5   8.3e-3
+        local, autocast        0             2.3        6.1e-3  9e-6
+        LSH, float32           0             3.3e-4     7.7e-2  5e-4   9.9e-2
+        LSH, autocast          0             1.7        8.0e-2  5e-4
+        dense, float32         0             3.7e-4     6.4e-4  6e-6   8.0e-3
+        dense, autocast        0             1.6        5.9e-3  1e-5
+
+    Under autocast a branch rounds the rebuilding's last digit up to one of its own, in every layer anew: this deep,
+    nothing is left of what was to be rebuilt. There a grid is no refinement but a need.
+
+    Args:
+        model: With two streams and without cross-attention; under the caller's autocast and in the model's mode.
+        token_BL: As in `Reformer.forward`, and so is `seed`.
+        seed: See above.
+        grid_bits: Of the grid, whatever the model's own.
+
+    Returns:
+        The errors.
+
+    Raises:
+        ValueError: An argument is not as described; names it. It is a `pydantic.ValidationError` where `grid_bits` does
+            not fit.
+        RuntimeError: A stream leaves the range of the grid.
+    """
+    call = Call(seed, model.training)
+    model.check(token_BL, call)
+    x_BLD = model.embedded(token_BL, torch.arange(token_BL.shape[1], device=token_BL.device))
+
+    def measured(bits: int | None) -> tuple[tuple[float, ...], Tensor]:
+        config = ReformerConfig(**{**dict(model.config), "grid_bits": bits})
+        layers = [block.bound(call, None) for block in model.layers]
+        errors = undoing_errors(partial(summing, config), layers, x_BLD, x_BLD)
+        return errors, model.norm(stack_for(config)(layers, x_BLD))
+
+    (undone, on_grid_BLD), (undone_without, plain_BLD) = measured(grid_bits), measured(None)
+    return GridError(undone, undone_without, relative(on_grid_BLD, plain_BLD))

@@ -126,6 +126,17 @@ RoundWrap = Literal["across_rounds", "per_round", "none"]
 round before (the authors' code, HuggingFace). `per_round`: each round is a ring. `none`: each round has ends."""
 
 
+Backend = Literal["eager", "blocked", "triton"]
+"""What computes LSH attention; the values are the same up to rounding.
+
+`eager`: the specification, in plain PyTorch, on any device. `blocked`: PyTorch in blocks that fit a processor's cache,
+with a backward pass of its own; made for CPUs, right anywhere. `triton`: kernels for NVIDIA GPUs of compute
+capability 8.0 on, heads 16 to 128 wide, in float16, bfloat16 or float32, without dropout of attention weights."""
+
+TRITON_HEADS = range(16, 129)
+"""Head widths that the Triton kernels serve."""
+
+
 class LSHAttention(Frozen):
     """Attention among positions that hash to nearby buckets (paper, section 2). Queries and keys are always shared.
 
@@ -147,9 +158,12 @@ class LSHAttention(Frozen):
             each time (the authors' code).
         score_scale: See `ScoreScale`.
         dropout: Of attention weights.
+        backend: What computes it, see `Backend`. A backend that cannot is an error, here or when it is called; none
+            stands in for another.
 
     Raises:
-        pydantic.ValidationError: As in `Frozen`, or a factor of `n_buckets` is odd, or their product above 2^31 - 1.
+        pydantic.ValidationError: As in `Frozen`, or a factor of `n_buckets` is odd, or their product above 2^31 - 1, or
+            `backend` does not serve the other fields.
     """
 
     kind: Literal["lsh"] = "lsh"
@@ -164,6 +178,16 @@ class LSHAttention(Frozen):
     deduplicate: bool = False
     score_scale: ScoreScale = "unit_key"
     dropout: Rate = 0.0
+    backend: Backend = "blocked"
+
+    @model_validator(mode="after")
+    def _backend_serves_it(self) -> Self:
+        if self.backend == "triton" and self.dropout:
+            raise ValueError(
+                f"dropout={self.dropout} of attention weights is not served by backend='triton'; "
+                "use 'blocked' or 'eager', or drop out elsewhere"
+            )
+        return self
 
     @field_validator("n_buckets", mode="before")
     @classmethod

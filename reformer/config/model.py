@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reformer.config.attention import AnyAttention, FusedAttention, LSHAttention
+from reformer.config.attention import TRITON_HEADS, AnyAttention, FusedAttention, LSHAttention
 from reformer.config.positions import (
     AnyPositions,
     AxialPositions,
@@ -42,12 +42,19 @@ class ReformerConfig(Frozen):
         tie_embeddings: Whether the head's matrix is the embedding table.
         cross_attention: Whether each layer has a half that attends to an encoder's output, between its two others.
         norm_epsilon: Added to the variance by layer normalisation.
+        grid_bits: With it, both streams hold multiples of 2 ** -grid_bits only: the embedding, and what each half adds,
+            are rounded to that grid, and gradients pass as if they were not. Sums are then exact, so that "reversible"
+            rebuilds activations bit for bit, and keeps no buckets for it; "standard" and "checkpointed" compute the
+            same function. A float32 stream must stay below 2 ** (24 - grid_bits) in absolute value, a float64 one
+            below 2 ** (53 - grid_bits); one that leaves this range, or is not finite, is an error. 12 leaves room up
+            to 4096. What is computed in another order, as by cached decoding, may differ by a step of the grid.
 
     Raises:
         pydantic.ValidationError: As in `Frozen`, or the parts do not fit: axial positions of another width than
             `d_model` or shorter than `max_len`, rotary positions with an odd `d_head`, `merge="concatenate"` with one
-            stream or tied embeddings, fused attention with `share_qk=True` and `causal=False`, or an LSH attention that
-            is given as a dict without `n_buckets`. Copies by `model_copy` are not checked.
+            stream or tied embeddings, `grid_bits` with one stream, fused attention with `share_qk=True` and
+            `causal=False`, or an LSH attention that is given as a dict without `n_buckets`. Copies by `model_copy` are
+            not checked.
     """
 
     vocab_size: Count
@@ -69,6 +76,7 @@ class ReformerConfig(Frozen):
     tie_embeddings: bool = False
     cross_attention: bool = False
     norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    grid_bits: Annotated[int, Field(ge=1, le=22, strict=True)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -116,12 +124,30 @@ class ReformerConfig(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _grid_fits(self) -> Self:
+        if self.grid_bits is not None and self.residual == "single_stream":
+            raise ValueError(
+                f"grid_bits={self.grid_bits} makes the sums of two streams exact so that they can be undone, but "
+                "residual='single_stream' undoes none; use grid_bits=None, or residual='reversible'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _attentions_fit(self) -> Self:
         for attention in self.attentions:
             if isinstance(attention, FusedAttention) and attention.share_qk and not self.causal:
                 raise ValueError(
                     "fused attention with share_qk=True cannot leave out each position's own key when causal=False; "
                     "use kind 'dense' or 'dense_query_chunked', or share_qk=False"
+                )
+            if (
+                isinstance(attention, LSHAttention)
+                and attention.backend == "triton"
+                and self.d_head not in TRITON_HEADS
+            ):
+                raise ValueError(
+                    f"d_head={self.d_head} is not served by attention.backend='triton', which takes heads from "
+                    f"{TRITON_HEADS[0]} to {TRITON_HEADS[-1]} wide; use backend 'blocked' or 'eager'"
                 )
             if isinstance(attention, LSHAttention) and attention.n_buckets is None:
                 raise ValueError("an LSH attention that is not an LSHAttention object must state its n_buckets")

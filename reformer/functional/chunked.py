@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from reformer.functional.scores import Drop, masked_scores, visible, weighted_values
+from reformer.functional.dropping import Drop
+from reformer.functional.scores import masked_scores, visible, weighted_values
 from reformer.functional.sorting import take_rows
 
 NOTHING_SEEN = -1e30

@@ -6,7 +6,8 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
-from reformer.functional.scores import Drop, keep_all, masked_scores, visible, weighted_values
+from reformer.functional.dropping import NO_DROPOUT, Drop
+from reformer.functional.scores import masked_scores, visible, weighted_values
 
 FUSED_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
 
@@ -19,7 +20,7 @@ def dense_attention(
     causal: bool,
     exclude_self: bool,
     valid_BL: Tensor | None = None,
-    drop: Drop = keep_all,
+    drop: Drop = NO_DROPOUT,
 ) -> Tensor:
     """Every position against every other, all scores in memory at once.
 
@@ -51,7 +52,7 @@ def dense_attention_at(
 ) -> Tensor:
     """The one row of `dense_attention` that belongs to `position_B`: out_BH1K."""
     position_B111 = position_B[:, None, None, None]
-    return _rows(query_BH1K, key_BHLK, value_BHLK, position_B111, valid_BL, causal, exclude_self, keep_all, 0)
+    return _rows(query_BH1K, key_BHLK, value_BHLK, position_B111, valid_BL, causal, exclude_self, NO_DROPOUT, 0)
 
 
 def query_chunked_attention(
@@ -63,7 +64,7 @@ def query_chunked_attention(
     exclude_self: bool,
     query_chunk_len: int,
     valid_BL: Tensor | None = None,
-    drop: Drop = keep_all,
+    drop: Drop = NO_DROPOUT,
 ) -> Tensor:
     """The same values as `dense_attention`, a chunk of queries at a time, each recomputed in the backward pass.
 
@@ -122,7 +123,7 @@ def cross_attention(
     value_BHEK: Tensor,
     *,
     valid_BE: Tensor | None = None,
-    drop: Drop = keep_all,
+    drop: Drop = NO_DROPOUT,
 ) -> Tensor:
     """Every position against every position of an encoder's output.
 

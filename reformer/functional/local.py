@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from reformer.functional.chunked import at_positions, attend_in_chunks
-from reformer.functional.scores import Drop, keep_all
+from reformer.functional.dropping import NO_DROPOUT, Drop
 from reformer.functional.sorting import take_rows
 from reformer.functional.windows import Grid, Window, take_slots
 
@@ -27,7 +27,7 @@ def local_attention(
     exclude_self: bool,
     unseen: Unseen = "own_value",
     valid_BL: Tensor | None = None,
-    drop: Drop = keep_all,
+    drop: Drop = NO_DROPOUT,
 ) -> Tensor:
     """Each position against those of its own chunk of the sequence and the chunks beside it; any length.
 
@@ -91,7 +91,7 @@ def local_attention_at(
         causal=causal,
         exclude_self=exclude_self,
         valid_BL=valid_BL,
-        drop=keep_all,
+        drop=NO_DROPOUT,
         fallback_BHCWM=_fallback(position_BH11, window_BH1M, valid_BL, unseen),
     )
     return out_BH11K.squeeze(2)

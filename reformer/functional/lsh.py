@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from reformer.functional.chunked import attend_in_chunks
-from reformer.functional.scores import Drop, keep_all
+from reformer.functional.dropping import NO_DROPOUT, Drop
+from reformer.functional.scores import unit_keys
 from reformer.functional.sorting import invert, sort_by_bucket, take_rows
 from reformer.functional.windows import Grid, Window, take_slots
 
@@ -16,16 +17,16 @@ BEYOND_BUCKETS = 2**32
 
 def lsh_attention(
     query_BHLK: Tensor,
-    key_BHLK: Tensor,
     value_BHLK: Tensor,
     bucket_BHRL: Tensor,
     *,
+    score_scale: float,
     window: Window,
     causal: bool,
     same_bucket_only: bool = False,
     deduplicate: bool = False,
     valid_BL: Tensor | None = None,
-    drop: Drop = keep_all,
+    drop: Drop = NO_DROPOUT,
 ) -> Tensor:
     """Each position against those near it in the bucket-sorted sequence, over several hash rounds.
 
@@ -34,11 +35,11 @@ def lsh_attention(
     may be short, which changes no value and no gradient. A position that sees nobody returns its own value.
 
     Args:
-        query_BHLK: Shared queries.
-        key_BHLK: Scaled keys of the same positions, `unit_keys(query_BHLK)`.
+        query_BHLK: Shared queries; keys are the same vectors at unit length.
         value_BHLK: Values.
         bucket_BHRL: Bucket of each position in each round, from `hash_vectors`; padding in a bucket of its own, behind
             all others, moves nobody.
+        score_scale: A score is the product of query and unit key times this.
         window: Which chunks a query sees.
         causal: Whether a position sees only the past.
         same_bucket_only: Whether a query sees only keys of its own round and bucket within its window (equation 4).
@@ -49,12 +50,12 @@ def lsh_attention(
     Returns:
         out_BHLK.
     """
-    rounds = _HashRounds.of(bucket_BHRL, window)
+    rounds = HashRounds.of(bucket_BHRL, sort_by_bucket(bucket_BHRL), window)
     own_slot_CW = torch.arange(rounds.grid.n_chunks * rounds.grid.chunk_len, device=bucket_BHRL.device)
     own_slot_CW = own_slot_CW.unflatten(0, (-1, rounds.grid.chunk_len))
     out_BHCWK, lse_BHCW = attend_in_chunks(
         take_rows(query_BHLK, rounds.position_BHCW),
-        key_BHLK,
+        unit_keys(query_BHLK) * score_scale,
         value_BHLK,
         **rounds.meetings(own_slot_CW, rounds.grid.seen_slots(bucket_BHRL.device), same_bucket_only, deduplicate),
         causal=causal,
@@ -80,8 +81,11 @@ def lsh_attention_at(
     deduplicate: bool = False,
     valid_BL: Tensor | None = None,
 ) -> Tensor:
-    """The one row of `lsh_attention` that belongs to `position_B`: out_BH1K."""
-    rounds = _HashRounds.of(bucket_BHRL, window)
+    """The one row of `lsh_attention` that belongs to `position_B`: out_BH1K.
+
+    It takes keys that are made, `unit_keys(query_BHLK) * score_scale`: while decoding they are kept.
+    """
+    rounds = HashRounds.of(bucket_BHRL, sort_by_bucket(bucket_BHRL), window)
     at_BHR1 = position_B[:, None, None, None].expand(*rounds.slot_BHRL.shape[:3], 1)
     own_slot_BHR1 = rounds.slot_BHRL.gather(3, at_BHR1)
     seen_BHRM = rounds.grid.seen_slots(bucket_BHRL.device)[own_slot_BHR1.squeeze(3) // rounds.grid.chunk_len]
@@ -93,13 +97,20 @@ def lsh_attention_at(
         causal=causal,
         exclude_self=True,
         valid_BL=valid_BL,
-        drop=keep_all,
+        drop=NO_DROPOUT,
     )
     return combine_rounds(out_BHR1K, lse_BHR1)
 
 
-class _HashRounds(NamedTuple):
-    """Where every position stands in every round."""
+class HashRounds(NamedTuple):
+    """Where every position stands in every round.
+
+    Attributes:
+        grid: The rounds in chunks.
+        bucket_BHRL: Bucket of each position.
+        position_BHCW: Position in each slot; L, which no token has, in free ones.
+        slot_BHRL: Slot of each position.
+    """
 
     grid: Grid
     bucket_BHRL: Tensor
@@ -107,10 +118,10 @@ class _HashRounds(NamedTuple):
     slot_BHRL: Tensor
 
     @classmethod
-    def of(cls, bucket_BHRL: Tensor, window: Window) -> "_HashRounds":
+    def of(cls, bucket_BHRL: Tensor, position_BHRS: Tensor, window: Window) -> "HashRounds":
+        """From buckets and the order that `sort_by_bucket` gives them."""
         n_rounds, length = bucket_BHRL.shape[2:]
         grid = Grid(window, n_rounds, length)
-        position_BHRS = sort_by_bucket(bucket_BHRL)
         return cls(grid, bucket_BHRL, grid.to_chunks(position_BHRS, fill=length), grid.slots(invert(position_BHRS)))
 
     def meetings(
@@ -123,21 +134,26 @@ class _HashRounds(NamedTuple):
             "query_position_BHCW": query_position_BHCW,
             "key_position_BHCM": key_position_BHCM,
             "alike_BHCWM": self._alike(query_slot, key_slot) if same_bucket_only else None,
-            "count_BHCWM": self._count(query_position_BHCW, key_position_BHCM, same_bucket_only)
+            "count_BHCWM": self.times_met(query_position_BHCW, key_position_BHCM, same_bucket_only)
             if deduplicate
             else None,
         }
 
-    def _alike(self, query_slot: Tensor, key_slot: Tensor) -> Tensor:
-        """Whether two slots hold the same bucket of the same round, alike_BHCWM."""
+    @property
+    def labels(self) -> Tensor:
+        """A number for each slot that two slots share if they hold the same bucket of the same round, label_BHCW."""
         n_rounds = self.bucket_BHRL.shape[2]
         offset_R1 = torch.arange(n_rounds, device=self.bucket_BHRL.device)[:, None] * BEYOND_BUCKETS
         label_BHRS = (self.bucket_BHRL + offset_R1).sort(dim=-1).values
-        label_BHCW = self.grid.to_chunks(label_BHRS, fill=-1)
+        return self.grid.to_chunks(label_BHRS, fill=-1)
+
+    def _alike(self, query_slot: Tensor, key_slot: Tensor) -> Tensor:
+        """Whether two slots hold the same bucket of the same round, alike_BHCWM."""
+        label_BHCW = self.labels
         query_label, key_label = (take_slots(label_BHCW, slot, fill=-1) for slot in (query_slot, key_slot))
         return query_label[..., :, None] == key_label[..., None, :]
 
-    def _count(self, query_position_BHCW: Tensor, key_position_BHCM: Tensor, same_bucket_only: bool) -> Tensor:
+    def times_met(self, query_position_BHCW: Tensor, key_position_BHCM: Tensor, same_bucket_only: bool) -> Tensor:
         """How often each pair meets over all rounds, pairs that meet around the ring included, count_BHCWM."""
         chunk_BHRL = self.slot_BHRL // self.grid.chunk_len
         every = range(chunk_BHRL.shape[2])
@@ -159,7 +175,7 @@ class _HashRounds(NamedTuple):
 
     def _in_round(self, round_: int, x_BHRL: Tensor, position_BHCx: Tensor) -> Tensor:
         """What holds for each of the positions in one round."""
-        inside = position_BHCx.clamp(0, self.grid.length - 1).flatten(2)
+        inside = position_BHCx.clamp(0, x_BHRL.shape[-1] - 1).flatten(2)
         return x_BHRL[:, :, round_].gather(2, inside).view_as(position_BHCx)
 
 

@@ -5,22 +5,13 @@ queries and keys the scaling is `unit_keys`, and `exclude_self` keeps a position
 nothing else (paper, section 2, "Causal masking"): such a position returns its own value.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from reformer.functional.dropping import Drop
+
 KEY_EPSILON = 1e-6
 """Added to the mean square of a key before the root, as in the authors' released code."""
-
-Drop = Callable[[Tensor, int], Tensor]
-"""Attention weights, and the number of the part of the whole that they are, to weights with some dropped."""
-
-
-def keep_all(weight: Tensor, part: int) -> Tensor:
-    """No dropout."""
-    del part
-    return weight
 
 
 def widened(x: Tensor) -> Tensor:

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Wrap = Literal["across_rounds", "per_round", "none"]
+"""How the ends of rounds are joined, see `Window`."""
+
 
 class Window(NamedTuple):
     """What a query looks at.
@@ -21,7 +24,7 @@ class Window(NamedTuple):
     chunk_len: int
     n_before: int
     n_after: int
-    wrap: Literal["across_rounds", "per_round", "none"]
+    wrap: Wrap
 
 
 class Grid(NamedTuple):
@@ -70,7 +73,7 @@ class Grid(NamedTuple):
         """
         chunk = torch.arange(self.n_chunks, device=device)[:, None]
         per_round = self.chunks_per_round
-        offset = torch.arange(self._n_seen, device=device) - self.window.n_before
+        offset = torch.arange(self.n_seen, device=device) - self.window.n_before
         if self.window.wrap == "across_rounds":
             seen = (chunk + offset) % self.n_chunks
         elif self.window.wrap == "per_round":
@@ -82,7 +85,7 @@ class Grid(NamedTuple):
         return torch.where(seen[..., None] < 0, -1, slot).flatten(1)
 
     @property
-    def _n_seen(self) -> int:
+    def n_seen(self) -> int:
         """Chunks in a window, no more than the ring has."""
         width = self.window.n_before + self.window.n_after + 1
         if self.window.wrap == "none":

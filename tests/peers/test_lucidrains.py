@@ -66,8 +66,8 @@ def their_lsh(query_BHLK: Tensor, value_BHLK: Tensor, rotation_HRKN: Tensor, **o
     return out.view_as(value_BHLK), bucket_BHRL
 
 
-def keys(query_BHLK: Tensor) -> Tensor:
-    return scores.unit_keys(query_BHLK) * float(HEAD_WIDTH**-0.5)
+SCALE = float(HEAD_WIDTH**-0.5)
+"""Theirs is a product of query and unit key over the root of the width."""
 
 
 def assert_close(ours: Tensor, theirs: Tensor) -> None:
@@ -83,7 +83,7 @@ def test_lsh_attention_agrees(seed: int, causal: bool, dtype: torch.dtype) -> No
     query, value = query.to(dtype), value.to(dtype)
     bucket = hash_vectors(query, rotation, n_buckets=[N_BUCKETS])
     assert torch.equal(bucket.long(), their_buckets)
-    assert_close(lsh_attention(query, keys(query), value, bucket, window=WINDOW, causal=causal), expected)
+    assert_close(lsh_attention(query, value, bucket, score_scale=SCALE, window=WINDOW, causal=causal), expected)
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -96,7 +96,7 @@ def test_lsh_attention_as_it_is_agrees_but_for_the_authors_epsilon(
     expected, _ = their_lsh(query, value, rotation, causal=causal)
     query, value = query.float(), value.float()
     bucket = hash_vectors(query, rotation, n_buckets=[N_BUCKETS])
-    ours = lsh_attention(query, keys(query), value, bucket, window=WINDOW, causal=causal)
+    ours = lsh_attention(query, value, bucket, score_scale=SCALE, window=WINDOW, causal=causal)
     assert relative_error(ours, expected) < AS_SHIPPED
 
 
@@ -108,7 +108,7 @@ def test_within_buckets_counting_pairs_once_agrees(seed: int, causal: bool) -> N
     expected, _ = their_lsh(query, value, rotation, causal=causal, **options)
     bucket = hash_vectors(query, rotation, n_buckets=[N_BUCKETS])
     choices: dict[str, Any] = {"same_bucket_only": True, "deduplicate": True}
-    ours = lsh_attention(query, keys(query), value, bucket, window=WINDOW, causal=causal, **choices)
+    ours = lsh_attention(query, value, bucket, score_scale=SCALE, window=WINDOW, causal=causal, **choices)
     assert relative_error(ours, expected) < WITH_COUNTS
 
 
@@ -117,7 +117,7 @@ def test_counting_pairs_once_across_buckets_is_wrong_there_for_the_first_chunk_o
     rotation = rotations()
     expected, _ = their_lsh(query, value, rotation, allow_duplicate_attention=False)
     bucket = hash_vectors(query, rotation, n_buckets=[N_BUCKETS])
-    ours = lsh_attention(query, keys(query), value, bucket, window=WINDOW, causal=False, deduplicate=True)
+    ours = lsh_attention(query, value, bucket, score_scale=SCALE, window=WINDOW, causal=False, deduplicate=True)
     position_BHRL = bucket.sort(dim=-1, stable=True).indices
     touched_BHL = torch.zeros(EXAMPLES, HEADS, LENGTH, dtype=torch.bool)
     touched_BHL.scatter_(2, position_BHRL[..., :CHUNK].flatten(2), torch.ones(1, dtype=torch.bool).expand(2, 3, 28))
@@ -138,7 +138,9 @@ def test_dense_attention_agrees(causal: bool, padded: bool, dtype: torch.dtype) 
     attention = FullQKAttention(causal=causal).eval()
     expected = attention(query.flatten(0, 1), value.flatten(0, 1), input_mask=their_mask)[0].view_as(value)
     query, value = query.to(dtype), value.to(dtype)
-    ours = dense_attention(query, keys(query), value, causal=causal, exclude_self=True, valid_BL=valid_BL)
+    ours = dense_attention(
+        query, scores.unit_keys(query) * SCALE, value, causal=causal, exclude_self=True, valid_BL=valid_BL
+    )
     counted = counted_BL[:, None, :, None]
     assert_close(ours * counted, expected * counted)
 

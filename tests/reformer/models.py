@@ -1,13 +1,18 @@
 """Small models for tests: every dimension a different number."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from reformer import attention as attention_module
 from reformer.config import (
     CONTROLS,
     VARIANTS,
+    Backend,
     EncoderDecoderConfig,
     LSHAttention,
     ReformerConfig,
@@ -15,6 +20,7 @@ from reformer.config import (
     Variant,
 )
 from reformer.encoder_decoder import ReformerEncoderDecoder
+from reformer.kinds import LSHFunctions, lsh_functions
 from reformer.model import ReformerLM
 
 EVERY_VARIANT = {**VARIANTS, **CONTROLS}
@@ -47,6 +53,18 @@ def config(variant: str, **changes: Any) -> ReformerConfig:  # noqa: ANN401  (an
 
 def model(variant: str, *, dtype: torch.dtype = torch.float64, **changes: Any) -> ReformerLM:  # noqa: ANN401
     return ReformerLM(config(variant, **changes), torch.Generator().manual_seed(0)).to(dtype)
+
+
+@contextmanager
+def hashing_by(hash_vectors: Callable[..., Tensor]) -> Iterator[None]:
+    """Models hash by another function meanwhile."""
+
+    def replaced(backend: Backend) -> LSHFunctions:
+        return lsh_functions(backend)._replace(hash_vectors=hash_vectors)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention_module, "lsh_functions", replaced)
+        yield
 
 
 def tokens(length: int = LENGTH, seed: int = 1) -> tuple[Tensor, Tensor]:

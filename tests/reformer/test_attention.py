@@ -97,7 +97,7 @@ class LSHCase(NamedTuple):
         )
 
     def ours(self, query: Tensor, value: Tensor) -> Tensor:
-        return lsh_attention(query, unit_keys(query), value, self.bucket_BHRL, **self.options)
+        return lsh_attention(query, value, self.bucket_BHRL, score_scale=1.0, **self.options)
 
     def at(self, position_B: Tensor, query: Tensor, value: Tensor) -> Tensor:
         own = rows(query, position_B)
@@ -315,8 +315,9 @@ def test_lsh_attention_with_one_chunk_and_one_round_is_dense_shared_qk_attention
     bucket = torch.randint(4, (BATCH, HEADS, 1, 23), generator=torch.Generator().manual_seed(1))
 
     def ours(query: Tensor, value: Tensor) -> Tensor:
-        key = unit_keys(query)
-        return lsh_attention(query, key, value, bucket, causal=causal, window=Window(chunk_len, 1, 0, "across_rounds"))
+        return lsh_attention(
+            query, value, bucket, score_scale=1.0, causal=causal, window=Window(chunk_len, 1, 0, "across_rounds")
+        )
 
     def plain(query: Tensor, value: Tensor) -> Tensor:
         return dense_attention(query, unit_keys(query), value, causal=causal, exclude_self=True)
@@ -328,8 +329,8 @@ def test_equal_rounds_change_nothing() -> None:
     query, value, _ = inputs(length=29)
     bucket = torch.randint(6, (BATCH, HEADS, 1, 29), generator=torch.Generator().manual_seed(2))
     sizes: dict[str, Any] = {"causal": True, "window": Window(7, 0, 0, "across_rounds")}
-    once = lsh_attention(query, unit_keys(query), value, bucket, **sizes)
-    thrice = lsh_attention(query, unit_keys(query), value, bucket.expand(-1, -1, 3, -1), **sizes)
+    once = lsh_attention(query, value, bucket, score_scale=1.0, **sizes)
+    thrice = lsh_attention(query, value, bucket.expand(-1, -1, 3, -1), score_scale=1.0, **sizes)
     torch.testing.assert_close(once, thrice, rtol=EXACT, atol=EXACT)
 
 
@@ -362,7 +363,7 @@ def test_a_position_that_sees_only_itself_returns_its_value_in_float32() -> None
     query, value, _ = (x.float() for x in inputs(length=17))
     bucket = torch.randint(4, (BATCH, HEADS, 5, 17), generator=torch.Generator().manual_seed(3))
     sizes: dict[str, Any] = {"window": Window(4, 1, 0, "across_rounds")}
-    out = lsh_attention(query, unit_keys(query), value, bucket, causal=True, **sizes)
+    out = lsh_attention(query, value, bucket, score_scale=1.0, causal=True, **sizes)
     # Five fifths of it: float32 rounds the sum of the rounds' weights by less than 3e-7.
     torch.testing.assert_close(out[:, :, 0], value[:, :, 0], rtol=3e-7, atol=0)
 
@@ -371,7 +372,7 @@ def test_a_position_that_sees_only_itself_returns_its_value_in_float16_too() -> 
     query, value, _ = (x.half() for x in inputs(length=17))
     bucket = torch.randint(4, (BATCH, HEADS, 2, 17), generator=torch.Generator().manual_seed(3))
     sizes: dict[str, Any] = {"window": Window(4, 1, 0, "across_rounds")}
-    out = lsh_attention(query, unit_keys(query), value, bucket, causal=True, **sizes)
+    out = lsh_attention(query, value, bucket, score_scale=1.0, causal=True, **sizes)
     assert out.dtype == torch.float16
     assert torch.equal(out[:, :, 0], value[:, :, 0])
     assert out.isfinite().all()
@@ -390,7 +391,7 @@ def test_the_past_has_no_gradient_with_respect_to_the_future() -> None:
     value.requires_grad_()
     bucket = torch.randint(8, (BATCH, HEADS, 3, length), generator=torch.Generator().manual_seed(4))
     sizes: dict[str, Any] = {"window": Window(6, 1, 1, "across_rounds")}
-    out = lsh_attention(query, unit_keys(query), value, bucket, causal=True, **sizes)
+    out = lsh_attention(query, value, bucket, score_scale=1.0, causal=True, **sizes)
     for gradient in torch.autograd.grad(out[:, :, :past].sum(), (query, value)):
         assert gradient[:, :, past:].abs().max() == 0
         assert gradient[:, :, :past].abs().max() > 0

@@ -1,5 +1,6 @@
 """What must hold on a CUDA device as well; run by `pytest -m gpu` where there is one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,9 +10,12 @@ from torch import Tensor, nn
 from reformer.config import LSHAttention, RotaryPositions
 from reformer.generation import Beam, Greedy, Sample, Strategy, generate
 from reformer.inference import InferenceModel
+from reformer.model import ReformerLM
 from reformer.reversible import plain_sequence
 from reformer.reversible_modules import ReadsContext, ReversibleSequence
+from reformer.trunk import grid_error
 from tests.reformer.models import EVERY_VARIANT, gradients, model, tokens
+from tests.reformer.test_losses import assert_errs_little
 
 pytestmark = pytest.mark.gpu
 DEVICE = torch.device("cuda")
@@ -111,3 +115,67 @@ def test_inference_is_one_graph_there() -> None:
     token_BL = tokens()[0].to(DEVICE)
     compiled = torch.compile(one, fullgraph=True)
     torch.testing.assert_close(compiled(token_BL), one(token_BL), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("grid_bits", [None, 12])
+def test_a_whole_training_step_is_one_cuda_graph(grid_bits: int | None) -> None:
+    n_steps = 3
+
+    def trained() -> tuple[ReformerLM, torch.optim.Optimizer, Callable[[], Tensor]]:
+        attention = LSHAttention(n_hashes=3, chunk_len=8, backend="eager")
+        one = model("reformer", attention=attention, ff_chunk_len=11, grid_bits=grid_bits).to(DEVICE)
+        optimiser = torch.optim.AdamW(one.parameters(), lr=0.01, capturable=True)
+        token_BL, target_BL = (tensor.to(DEVICE) for tensor in tokens())
+        rotations = [None if one_layer is None else one_layer.to(DEVICE) for one_layer in one.trunk.rotations(7)]
+
+        def step() -> Tensor:
+            optimiser.zero_grad(set_to_none=True)
+            loss = one.loss(token_BL, target_BL, seed=7, rotations=rotations)
+            loss.backward()
+            optimiser.step()
+            return loss.detach()
+
+        return one, optimiser, step
+
+    one, optimiser, step = trained()
+    start = [parameter.detach().clone() for parameter in one.parameters()]
+    # Whatever libraries and the optimiser set up once, on a stream of its own, as capturing asks for.
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(n_steps):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = step()
+    # Back to the start, in the memory that the graph knows.
+    with torch.no_grad():
+        for parameter, value in zip(one.parameters(), start, strict=True):
+            parameter.copy_(value)
+        for state in optimiser.state.values():
+            for tensor in state.values():
+                tensor.zero_()
+
+    replayed = []
+    for _ in range(n_steps):
+        graph.replay()
+        replayed.append((loss.clone(), gradients(one)))
+    eager, _, eager_step = trained()
+    expected = [(eager_step(), gradients(eager)) for _ in range(n_steps)]
+    torch.testing.assert_close(replayed, expected, **CLOSE)
+    assert replayed[0][0] != replayed[-1][0], "the optimiser has stepped"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_reversible_layers_on_a_grid_are_undone_there_bit_for_bit(dtype: torch.dtype) -> None:
+    one = model("reformer", dtype=torch.float32, n_layers=24).to(DEVICE)
+    with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32):
+        found = grid_error(one.trunk, tokens()[0].to(DEVICE), seed=7, grid_bits=12)
+    assert found.undone == (0.0,) * 24
+    assert found.undone_without[0] > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_chunked_loss_errs_there_no_more_than_twice_as_much_as_the_plain_one(dtype: torch.dtype) -> None:
+    assert_errs_little(dtype, DEVICE)

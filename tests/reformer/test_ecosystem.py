@@ -14,7 +14,6 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from reformer import attention
 from reformer.config import (
     AxialPositions,
     LocalAttention,
@@ -31,7 +30,16 @@ from reformer.layers import StreamNorm
 from reformer.model import ReformerLM
 from reformer.objective import Objective
 from reformer.reversible_modules import ReadsContext, ReversibleSequence
-from tests.reformer.models import EVERY_VARIANT, LENGTH, encoder_decoder, gradients, model, sequence_pairs, tokens
+from tests.reformer.models import (
+    EVERY_VARIANT,
+    LENGTH,
+    encoder_decoder,
+    gradients,
+    hashing_by,
+    model,
+    sequence_pairs,
+    tokens,
+)
 
 INFERRED: dict[str, dict[str, Any]] = {
     "reformer": {"variant": "reformer", "ff_chunk_len": 10},
@@ -242,8 +250,7 @@ def buckets_of(recorded: list[Tensor], *, replay: bool) -> Iterator[None]:
         recorded.append(hash_vectors(*given, **named))
         return recorded[-1]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "hash_vectors", hashed)
+    with hashing_by(hashed):
         yield
 
 

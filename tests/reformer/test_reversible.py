@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import Parameter
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from reformer import attention, randomness
+from reformer import checks, randomness
 from reformer.blocks import Memory
 from reformer.config import LSHAttention
 from reformer.functional.hashing import hash_vectors
 from reformer.randomness import derived_seed
 from reformer.reversible import Layer, reversible_sequence
-from tests.reformer.models import EVERY_VARIANT, encoder_decoder, gradients, model, sequence_pairs, tokens
+from tests.reformer.models import EVERY_VARIANT, encoder_decoder, gradients, hashing_by, model, sequence_pairs, tokens
 
 BATCH, LENGTH, WIDTH, DEPTH = 2, 11, 6, 5
 EXACT = 1e-12
@@ -237,14 +238,13 @@ def test_a_half_that_reads_a_trainable_tensor_which_it_does_not_name_is_refused(
 def test_a_loss_that_is_kept_keeps_neither_buckets_nor_an_encoder_s_output() -> None:
     one, seen = encoder_decoder("reversible"), []
     source, token, target = sequence_pairs()
-    with pytest.MonkeyPatch.context() as patch:
 
-        def remembered(*given: Any, **named: Any) -> Tensor:  # noqa: ANN401
-            bucket = hash_vectors(*given, **named)
-            seen.append(StorageWeakRef(bucket.untyped_storage()))
-            return bucket
+    def remembered(*given: Any, **named: Any) -> Tensor:  # noqa: ANN401
+        bucket = hash_vectors(*given, **named)
+        seen.append(StorageWeakRef(bucket.untyped_storage()))
+        return bucket
 
-        patch.setattr(attention, "hash_vectors", remembered)
+    with hashing_by(remembered):
         memory = one.encode(source, seed=3)
         seen.append(StorageWeakRef(memory.hidden_BED.untyped_storage()))
         loss = one.decoder.loss(token, target, seed=3, memory=memory)
@@ -357,8 +357,7 @@ def counted_hashing() -> Iterator[list[Tensor]]:
         calls.append(vector_BHLK)
         return hash_vectors(vector_BHLK, *given, **named)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention, "hash_vectors", counted)
+    with hashing_by(counted):
         yield calls
 
 
@@ -395,3 +394,46 @@ def test_every_draw_of_a_call_has_a_seed_of_its_own() -> None:
     # Rotations, attention weights, what attention gives, hidden layer, what it gives; what cross-attention gives.
     assert len(seeds) == 2 * (5 * (2 + 3) + 3)
     assert len(set(seeds)) == len(seeds)
+
+
+class NeverWaiting(TorchDispatchMode):
+    """Fails where a device would be waited for, or something be copied to another."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "item")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        del types
+        name = func._schema.name.removeprefix("aten::")
+        out = func(*args, **(kwargs or {}))
+        given, made = (
+            {leaf.device.type for leaf in torch.utils._pytree.tree_leaves(tree) if isinstance(leaf, Tensor)}
+            for tree in ((args, kwargs), out)
+        )
+        assert name not in self.WAITING, f"{name} waits for the device"
+        assert not (name in ("_to_copy", "copy_") and len(given | made) > 1), f"{name} from one device to another"
+        return out
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("changes", [{}, {"grid_bits": 12}, {"ff_chunk_len": 11}, {"residual": "checkpointed"}])
+def test_a_training_step_with_given_rotations_never_waits_for_its_device(changes: dict[str, Any], device: str) -> None:
+    # What a CUDA graph can be captured of. On the meta device, whatever is made elsewhere shows.
+    attention = LSHAttention(n_hashes=3, chunk_len=8, backend="eager")
+    one = model("reformer", attention=attention, **changes).to(device)
+    optimiser = torch.optim.SGD(one.parameters(), lr=0.1, momentum=0.9)
+    token_BL, target_BL = (tensor.to(device) for tensor in tokens())
+    rotations = [None if rotation is None else rotation.to(device) for rotation in one.trunk.rotations(7)]
+    with pytest.MonkeyPatch.context() as patch:
+        # As in a graph that is being captured.
+        patch.setattr(checks, "_values_can_be_seen", lambda _: False)
+        with NeverWaiting():
+            one.loss(token_BL, target_BL, seed=7, rotations=rotations).backward()
+            optimiser.step()
+    assert len(gradients(one)) == len(one.state_dict())
+    # It would notice: tokens are looked at, and rotations are drawn on the CPU, where nobody prevents it.
+    if device == "meta":
+        with NeverWaiting(), pytest.raises(AssertionError, match="_to_copy from one device to another"):
+            one.loss(token_BL, target_BL, seed=7)
+    else:
+        with NeverWaiting(), pytest.raises(AssertionError, match="waits for the device"):
+            one.loss(token_BL, target_BL, seed=7, rotations=rotations)

@@ -1,0 +1,175 @@
+"""LSH attention group by group of heads, in blocks of chunks, keeping nothing of the scores for the backward pass.
+
+Scores exist for one block at a time, and are computed again in the backward pass. There the gradient through softmax,
+log-sum-exp and the combination of rounds together is `P (dP - rowsum(d_out out))`, where P is normalised over all
+rounds: P of one round times that round's share. So the outputs of single rounds need not be kept.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from reformer.blocked.gradients import gradients
+from reformer.blocked.group import ALONE, LONGEST, Group, summed
+from reformer.blocked.scratch import Scratch
+from reformer.blocked.sorting import sort_by_bucket
+from reformer.functional.chunked import NOTHING_SEEN
+from reformer.functional.dropping import NO_DROPOUT, Dropout
+from reformer.functional.lsh import HashRounds
+from reformer.functional.windows import Window
+from reformer.fused import Options, empty_heads, register
+
+ROWS = 2**12
+"""Rows of heads that are computed together: more would touch more fresh memory, fewer would cost more calls."""
+
+
+def lsh_attention(
+    query_BHLK: Tensor,
+    value_BHLK: Tensor,
+    bucket_BHRL: Tensor,
+    *,
+    score_scale: float,
+    window: Window,
+    causal: bool,
+    same_bucket_only: bool = False,
+    deduplicate: bool = False,
+    valid_BL: Tensor | None = None,
+    drop: Dropout = NO_DROPOUT,
+) -> Tensor:
+    """The same values as `reformer.functional.lsh.lsh_attention`, whose arguments these are, up to rounding.
+
+    Scores may be as large as 2^38. Float16 is computed in float32. Dropout draws other masks than the specification's.
+
+    Returns:
+        out_BHLK, its heads side by side in memory.
+
+    Raises:
+        ValueError: The sequence has more than 2^22 positions.
+    """
+    length = query_BHLK.shape[2]
+    if length > LONGEST:
+        raise ValueError(f"length {length} is above the {LONGEST} that backend='blocked' can tell apart; use 'eager'")
+    options = Options.of(score_scale, window, causal, same_bucket_only, deduplicate, drop)
+    out_BHLK: Tensor = OPERATOR.attend(query_BHLK, value_BHLK, bucket_BHRL, valid_BL, *options)[0]
+    return out_BHLK
+
+
+def _attend(
+    query_BHLK: Tensor,
+    value_BHLK: Tensor,
+    bucket_BHRL: Tensor,
+    valid_BL: Tensor | None,
+    score_scale: float,
+    chunk_len: int,
+    n_before: int,
+    n_after: int,
+    wrap: str,
+    causal: bool,
+    same_bucket_only: bool,
+    deduplicate: bool,
+    rate: float,
+    seed: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    options = Options(
+        score_scale, chunk_len, n_before, n_after, wrap, causal, same_bucket_only, deduplicate, rate, seed
+    )
+    position_BHRS = sort_by_bucket(bucket_BHRL)
+    out_BHLK, lse_BHRL = empty_heads(value_BHLK), _lse_like(query_BHLK, bucket_BHRL)
+    for here, group in _groups(query_BHLK, value_BHLK, bucket_BHRL, position_BHRS, valid_BL, options):
+        round_xK, lse_x = _attend_rounds(group)
+        lse_HRL = lse_x.index_select(0, group.slot_HRL.flatten()).view_as(group.slot_HRL)
+        lse_BHRL[here] = lse_HRL.view(lse_BHRL[here].shape)
+        out_BHLK[here] = _combined(group, round_xK, lse_HRL).view(out_BHLK[here].shape)
+    return out_BHLK, lse_BHRL, position_BHRS
+
+
+def _attend_backward(
+    d_out_BHLK: Tensor,
+    query_BHLK: Tensor,
+    value_BHLK: Tensor,
+    bucket_BHRL: Tensor,
+    valid_BL: Tensor | None,
+    out_BHLK: Tensor,
+    lse_BHRL: Tensor,
+    position_BHRS: Tensor,
+    score_scale: float,
+    chunk_len: int,
+    n_before: int,
+    n_after: int,
+    wrap: str,
+    causal: bool,
+    same_bucket_only: bool,
+    deduplicate: bool,
+    rate: float,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    options = Options(
+        score_scale, chunk_len, n_before, n_after, wrap, causal, same_bucket_only, deduplicate, rate, seed
+    )
+    d_query_BHLK, d_value_BHLK = empty_heads(query_BHLK), empty_heads(value_BHLK)
+    for here, group in _groups(query_BHLK, value_BHLK, bucket_BHRL, position_BHRS, valid_BL, options):
+        d_query_BHLK[here], d_value_BHLK[here] = gradients(group, d_out_BHLK[here], out_BHLK[here], lse_BHRL[here])
+    return d_query_BHLK, d_value_BHLK
+
+
+def _lse_like(query_BHLK: Tensor, bucket_BHRL: Tensor) -> Tensor:
+    wide = torch.promote_types(query_BHLK.dtype, torch.float32)
+    return torch.empty_like(bucket_BHRL, dtype=wide, memory_format=torch.contiguous_format)
+
+
+OPERATOR = register("reformer_blocked", _attend, _attend_backward, lse_like=_lse_like)
+"""The log-sum-exps that it returns are lse_BHRL, of every round."""
+
+
+def _groups(
+    query_BHLK: Tensor,
+    value_BHLK: Tensor,
+    bucket_BHRL: Tensor,
+    position_BHRS: Tensor,
+    valid_BL: Tensor | None,
+    options: Options,
+) -> Iterator[tuple[tuple[slice, slice], Group]]:
+    """All heads in groups, and the place of each group; one at a time, since they share memory."""
+    scratch, part = Scratch(query_BHLK.device), 0
+    for here in _places(*bucket_BHRL.shape):
+        rounds = HashRounds.of(bucket_BHRL[here], position_BHRS[here].long(), options.window)
+        valid = None if valid_BL is None else valid_BL[here[0]]
+        group = Group(part, query_BHLK[here], value_BHLK[here], rounds, valid, options, scratch)
+        part = group.next_part
+        yield here, group
+
+
+def _places(batch: int, heads: int, n_rounds: int, length: int) -> list[tuple[slice, slice]]:
+    """Some heads of one example, or all heads of some examples: as many as have `ROWS` rows in all rounds, or one."""
+    together = max(1, ROWS // (n_rounds * length))
+    examples, heads_together = max(1, together // heads), min(heads, together)
+    return [
+        (slice(example, example + examples), slice(head, head + heads_together))
+        for example in range(0, batch, examples)
+        for head in range(0, heads, heads_together)
+    ]
+
+
+def _attend_rounds(group: Group) -> tuple[Tensor, Tensor]:
+    """What each slot of the line sees in its round, and the log-sum-exp of its scores, both wide."""
+    round_xK = group.scratch("rounds", (group.line.n_slots, group.value_SK.shape[1]), group.wide)
+    lse_x = group.scratch("lse", (group.line.n_slots,), group.wide)
+    for block in group.line.blocks():
+        query_CWK = group.queries(block)
+        weight_CWM, top_CW1 = group.weights(block, query_CWK, group.keys(block))
+        # The largest weight is that of the largest score, exp(0) over the sum of all.
+        lse_CW1 = top_CW1 - weight_CWM.amax(dim=-1, keepdim=True).log_()
+        lse_x[block.queries] = torch.where(top_CW1 < ALONE, NOTHING_SEEN, lse_CW1).flatten()
+        weight_CWM = group.narrowed("weight", group.dropped(weight_CWM, block))
+        group.product_into(block.by_chunk(round_xK[block.queries]), weight_CWM, group.values(block))
+    return round_xK, lse_x
+
+
+def _combined(group: Group, round_xK: Tensor, lse_HRL: Tensor) -> Tensor:
+    """The average over rounds, each weighted by the mass it saw, by position, head after head, [x, K]."""
+    slot_xR, share_xR = (x_HRL.transpose(1, 2).flatten(0, 1) for x_HRL in (group.slot_HRL, lse_HRL.softmax(dim=1)))
+    total_xK = summed(round_xK, slot_xR, share_xR)
+    alone_x, weight_x1 = group.alone(lse_HRL)
+    total_xK[alone_x] = group.value_SK[group.row_HL.flatten()[alone_x]] * weight_x1
+    return total_xK

@@ -1,0 +1,31 @@
+"""Memory that is used again from block to block."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Scratch:
+    """Named tensors that are allocated once and used again, for the time of one call.
+
+    A fresh tensor of some megabytes costs a page fault for every 4 KiB when it is first written: the same matrix
+    product ran at 16 GFLOP/s into fresh memory and at 140 into memory that had been written before.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._held: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def __call__(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """A contiguous tensor of that shape and type; what was in the last one of that name is overwritten."""
+        size = math.prod(shape)
+        held = self._held.get((name, dtype))
+        if held is None or held.numel() < size:
+            held = self._held[name, dtype] = torch.empty(size, dtype=dtype, device=self._device)
+        return held[:size].view(*shape)
+
+    def copy(self, name: str, source: Tensor, dtype: torch.dtype) -> Tensor:
+        """A contiguous copy of that type."""
+        return self(name, source.shape, dtype).copy_(source)

@@ -1,0 +1,200 @@
+"""What the kernels of the forward and of the backward pass have in common: slots, rows and scores of one tile.
+
+A tile is a few consecutive slots of one chunk. Its positions are read from the sorted order, its rows are gathered by
+position; nothing is ever copied in sorted order. Chunks are counted through all rounds.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def narrowed(x: tl.tensor, TYPE: tl.constexpr, UPCAST: tl.constexpr) -> tl.tensor:
+    """Float32 in the type of an output, rounded to nearest even; with `UPCAST` by hand.
+
+    The interpreter cuts bits off where hardware rounds to bfloat16, which doubles the error.
+    """
+    if UPCAST:
+        bits = x.to(tl.int32, bitcast=True)
+        bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000
+        x = bits.to(tl.float32, bitcast=True)
+    return x.to(TYPE)
+
+
+@triton.jit
+def chunk_at(
+    chunk: tl.tensor, distance: tl.tensor, n_chunks: tl.tensor, chunks_per_round: tl.tensor, WRAP: tl.constexpr
+) -> tl.tensor:
+    """The chunk so many chunks after this one, and whether there is one.
+
+    The distance is nearer to zero than the ring is long.
+    """
+    if WRAP == "across_rounds":
+        ring = n_chunks
+        inside = chunk
+    else:
+        ring = chunks_per_round
+        inside = chunk % chunks_per_round
+    other = inside + distance
+    exists = (other >= 0) & (other < ring)
+    if WRAP == "none":
+        other = tl.where(exists, other, 0)
+    else:
+        other = tl.where(other < 0, other + ring, tl.where(other < ring, other, other - ring))
+        exists = other >= 0
+    return chunk - inside + other, exists
+
+
+@triton.jit
+def positions_of_tile(
+    POSITION: tl.tensor,
+    chunk: tl.tensor,
+    tile: tl.tensor,
+    exists: tl.tensor,
+    chunk_len: tl.tensor,
+    chunks_per_round: tl.tensor,
+    length: tl.tensor,
+    N: tl.constexpr,
+) -> tl.tensor:
+    """Positions in N slots of a chunk, `length` where there is no slot, as in the last chunk of a round."""
+    round_ = chunk // chunks_per_round
+    lane = tile * N + tl.arange(0, N)
+    slot = (chunk - round_ * chunks_per_round) * chunk_len + lane
+    there = (lane < tl.where(exists, chunk_len, 0)) & (slot < length)
+    return tl.load(POSITION + round_.to(tl.int64) * length + slot, mask=there, other=length)
+
+
+@triton.jit
+def only_valid(VALID: tl.tensor, position: tl.tensor, length: tl.tensor) -> tl.tensor:
+    """Positions of keys, `length` in place of padding: nobody sees a key there."""
+    if VALID is not None:
+        valid = tl.load(VALID + position, mask=position < length, other=0)
+        position = tl.where(valid != 0, position, length)
+    return position
+
+
+@triton.jit
+def load_rows(
+    X: tl.tensor,
+    position: tl.tensor,
+    stride: tl.tensor,
+    length: tl.tensor,
+    K: tl.constexpr,
+    WIDTH: tl.constexpr,
+    UPCAST: tl.constexpr,
+) -> tl.tensor:
+    """Rows of X by position, [N, WIDTH], zero beyond column K; some row of X for positions that do not exist.
+
+    A row that exists is loaded without a mask on positions: whoever uses it must not look at it. With `UPCAST` in
+    float32, for the interpreter, where arithmetic in bfloat16 is wrong.
+    """
+    row = X + tl.minimum(position, length - 1).to(tl.int64)[:, None] * stride
+    column = tl.arange(0, WIDTH)[None, :]
+    inside = None if K == WIDTH else column < K
+    x = tl.load(row + column, mask=inside, other=None if K == WIDTH else 0.0)
+    if UPCAST:
+        x = x.to(tl.float32)
+    return x
+
+
+@triton.jit
+def visible_score(
+    score: tl.tensor,
+    factor: tl.tensor,
+    query_position: tl.tensor,
+    key_position: tl.tensor,
+    length: tl.tensor,
+    CAUSAL: tl.constexpr,
+) -> tl.tensor:
+    """Score times the key's factor, minus infinity where the query does not see the key.
+
+    Two operations on each score: positions are compared as int32, so the mask is exact at any length.
+
+    Args:
+        score: [queries, keys], or transposed if the positions are.
+        factor: One for each key.
+        query_position: [queries, 1].
+        key_position: [1, keys], at least `length` for a key that nobody sees.
+        length: L.
+        CAUSAL: Whether a position sees only the past.
+    """
+    if CAUSAL:
+        seen = key_position < query_position
+        score = score * factor
+    else:
+        seen = key_position != query_position
+        # Keys that nobody sees cost nothing here: a multiplication becomes a multiply-add.
+        score = score * factor + tl.where(key_position < length, 0.0, -float("inf"))
+    return tl.where(seen, score, -float("inf"))
+
+
+@triton.jit
+def alike_only(
+    score: tl.tensor,
+    BUCKET: tl.tensor,
+    query_round: tl.tensor,
+    query_position: tl.tensor,
+    key_round: tl.tensor,
+    key_position: tl.tensor,
+    length: tl.tensor,
+) -> tl.tensor:
+    """The score, minus infinity unless query and key stand in the same bucket of the same round."""
+    BUCKET += query_round.to(tl.int64) * length
+    query_bucket = tl.load(BUCKET + query_position, mask=query_position < length, other=-1)
+    own_round_length = tl.where(key_round == query_round, length, 0)
+    key_bucket = tl.load(BUCKET + key_position, mask=key_position < own_round_length, other=-2)
+    return tl.where(query_bucket == key_bucket, score, -float("inf"))
+
+
+@triton.jit
+def log2_times_met(
+    CHUNK: tl.tensor,
+    BUCKET: tl.tensor,
+    query_position: tl.tensor,
+    key_position: tl.tensor,
+    n_rounds: tl.tensor,
+    length: tl.tensor,
+    n_chunks: tl.tensor,
+    chunks_per_round: tl.tensor,
+    n_before: tl.tensor,
+    width: tl.tensor,
+    WRAP: tl.constexpr,
+    SAME_BUCKET_ONLY: tl.constexpr,
+) -> tl.tensor:
+    """Logarithm to base two of how often each pair meets over all rounds, zero where it never does.
+
+    For each pair of rounds that can meet, which is each of all pairs only if the ring goes through all rounds.
+
+    Args:
+        CHUNK: Chunk of each position in each round, counted through all rounds, [R, L].
+        BUCKET: Bucket of each position in each round, [R, L].
+        query_position: [queries, 1], or transposed if the keys' are.
+        key_position: [1, keys].
+        n_rounds: R.
+        length: L.
+        n_chunks: Chunks of all rounds.
+        chunks_per_round: Chunks of one.
+        n_before: Chunks seen before the own one, less than the ring has.
+        width: Chunks in a window, which may be more than the ring has.
+        WRAP: As in `reformer.functional.windows.Window`.
+        SAME_BUCKET_ONLY: Whether a pair meets only within a bucket.
+    """
+    ACROSS: tl.constexpr = WRAP == "across_rounds" and not SAME_BUCKET_ONLY
+    ring = n_chunks if WRAP == "across_rounds" else chunks_per_round
+    query_row, key_row = tl.minimum(query_position, length - 1), tl.minimum(key_position, length - 1)
+    round_len = length.to(tl.int64)
+    times = (query_row + key_row) * 0
+    for mine in range(n_rounds):
+        query_chunk = tl.load(CHUNK + mine * round_len + query_row)
+        for step in range(n_rounds if ACROSS else 1):
+            key_chunk = tl.load(CHUNK + (step if ACROSS else mine) * round_len + key_row)
+            distance = key_chunk - query_chunk + n_before
+            if WRAP != "none":
+                distance = tl.where(distance < 0, distance + ring, distance)
+                distance = tl.where(distance < ring, distance, distance - ring)
+            meets = (distance >= 0) & (distance < width)
+            if SAME_BUCKET_ONLY:
+                query_bucket = tl.load(BUCKET + mine * round_len + query_row)
+                meets = meets & (query_bucket == tl.load(BUCKET + mine * round_len + key_row))
+            times += meets.to(tl.int32)
+    return tl.log2(tl.maximum(times, 1).to(tl.float32))
