@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ablations.experiments import depth, hash_rounds, learn_enwik8, sequence_length
+from ablations.experiments import depth, hash_rounds, learn_enwik8, peers, sequence_length
 from ablations.harness.errors import UserError
 from ablations.harness.experiment import Experiment
 
@@ -11,6 +11,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     hash_rounds.EXPERIMENT,
     depth.EXPERIMENT,
     learn_enwik8.EXPERIMENT,
+    peers.EXPERIMENT,
 )
 
 

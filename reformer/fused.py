@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from reformer.functional.dropping import Dropout
 from reformer.functional.windows import Window
@@ -69,6 +70,15 @@ class Options(NamedTuple):
         return Dropout(self.rate, self.seed)
 
 
+class Inputs(NamedTuple):
+    """The tensors that an operator takes."""
+
+    query_BHLK: Tensor
+    value_BHLK: Tensor
+    bucket_BHRL: Tensor
+    valid_BL: Tensor | None
+
+
 class Operator(NamedTuple):
     """One implementation, as PyTorch knows it.
 
@@ -109,12 +119,58 @@ def register(
     forward.register_fake(empty)
     backward.register_fake(empty_gradients)
 
-    def differentiate(ctx: Any, d_out: Tensor, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401  (autograd's)
+    def differentiate(ctx: Any, d_out: Tensor | None, *_: object) -> tuple[Tensor | None, ...]:  # noqa: ANN401  (autograd's)
+        if d_out is None:
+            return (None,) * (4 + len(ctx.options))
         d_query, d_value = backward(d_out, *ctx.saved_tensors, *ctx.options)
         return (d_query, d_value, *(None,) * (2 + len(ctx.options)))
 
     forward.register_autograd(differentiate, setup_context=_keep)
     return Operator(forward, backward)
+
+
+class Attended(NamedTuple):
+    """What `Operator.attend` returned for one call: with it the backward pass can run without computing it again."""
+
+    out_BHLK: Tensor
+    lse: Tensor
+    position_BHRS: Tensor
+
+
+def attend_keeping(
+    operator: Operator, keep: Callable[[Callable[[], Attended]], Attended], inputs: Inputs, options: Options
+) -> Tensor:
+    """The same output and gradients as `operator.attend`; computed only if `keep` does not have it.
+
+    Args:
+        operator: What computes it.
+        keep: Calls what it is given the first time, and returns the same result every time.
+        inputs: What the operator takes before its options. Where it is computed again, they must be what they were.
+        options: How.
+
+    Returns:
+        out_BHLK.
+    """
+    with torch.no_grad():
+        attended = keep(lambda: Attended(*operator.attend(*inputs, *options)))
+    out_BHLK: Tensor = _Kept.apply(operator, options, *inputs, *attended)  # type: ignore[no-untyped-call]
+    return out_BHLK
+
+
+class _Kept(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, operator: Operator, options: Options, *tensors: Tensor | None) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(*tensors)
+        ctx.operator, ctx.options = operator, options
+        out_BHLK = tensors[len(Inputs._fields)]
+        assert out_BHLK is not None
+        return out_BHLK.view_as(out_BHLK)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out_BHLK: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        d_query, d_value = ctx.operator.attend_backward(d_out_BHLK, *ctx.saved_tensors, *ctx.options)
+        return (None, None, d_query, d_value, *(None,) * (len(ctx.saved_tensors) - 2))
 
 
 def empty_heads(x_BHLK: Tensor) -> Tensor:

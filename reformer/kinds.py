@@ -28,6 +28,7 @@ from reformer.functional.dense import (
 from reformer.functional.local import local_attention, local_attention_at
 from reformer.functional.scores import unit_keys
 from reformer.functional.windows import Window
+from reformer.fused import Inputs, Operator, Options, attend_keeping
 from reformer.randomness import Replay
 
 
@@ -69,6 +70,16 @@ class LSHFunctions(NamedTuple):
 
     hash_vectors: Callable[..., Tensor]
     lsh_attention: Callable[..., Tensor]
+
+
+def lsh_operator(backend: Backend) -> Operator:
+    """The operator behind a backend's `lsh_attention`; "eager" has none."""
+    assert backend != "eager", "the config refuses what needs one"
+    if backend == "blocked":
+        return blocked_lsh.OPERATOR
+    from reformer.kernels import ops
+
+    return ops.OPERATOR
 
 
 def lsh_functions(backend: Backend) -> LSHFunctions:
@@ -157,15 +168,13 @@ def _fused_whole(exact: dict[str, Any], attention: FusedAttention, heads: Heads,
 
 
 def _lsh_whole(exact: dict[str, Any], attention: LSHAttention, heads: Heads, replay: Replay) -> Tensor:
-    return lsh_functions(attention.backend).lsh_attention(
-        heads.query_BHLK,
-        heads.value_BHLK,
-        _hashed(heads),
-        score_scale=score_scale(attention, heads.query_BHLK),
-        **exact,
-        valid_BL=replay.valid_BL,
-        drop=replay.dropout(attention.dropout, "attention dropout"),
-    )
+    scale, drop = score_scale(attention, heads.query_BHLK), replay.dropout(attention.dropout, "attention dropout")
+    inputs = Inputs(heads.query_BHLK, heads.value_BHLK, _hashed(heads), replay.valid_BL)
+    if attention.save_attention_output and replay.training:
+        keep = partial(replay.keep, "attention")
+        return attend_keeping(lsh_operator(attention.backend), keep, inputs, Options.of(scale, **exact, drop=drop))
+    attend = lsh_functions(attention.backend).lsh_attention
+    return attend(*inputs[:3], score_scale=scale, **exact, valid_BL=replay.valid_BL, drop=drop)
 
 
 def _lsh_at(

@@ -3,12 +3,15 @@
 import hashlib
 import operator
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from reformer.checks import check_seed
 from reformer.functional.dropping import NO_DROPOUT, Dropout, dropout
+
+T = TypeVar("T")
 
 
 def derived_seed(seed: int, *path: str | int) -> int:
@@ -52,6 +55,7 @@ class Replay:
         # Seeds are derived when they are needed: torch.compile cannot trace a digest.
         self._seed, self._path = seed, path
         self._decisions: dict[str, Tensor] = {}
+        self._kept: dict[str, Any] = {}
 
     def generator(self, purpose: str, device: torch.device) -> torch.Generator:
         """A fresh generator: asked twice for the same purpose it yields the same numbers twice."""
@@ -68,6 +72,13 @@ class Replay:
         if purpose not in self._decisions:
             self._decisions[purpose] = choose()
         return self._decisions[purpose]
+
+    def keep(self, purpose: str, make: Callable[[], T]) -> T:
+        """The result of `make`, called the first time only, whether decisions are kept or not."""
+        if purpose not in self._kept:
+            self._kept[purpose] = make()
+        kept: T = self._kept[purpose]
+        return kept
 
     def dropped(self, x: Tensor, rate: float, purpose: str) -> Tensor:
         """In training, `x` with dropout whose mask belongs to this purpose; otherwise `x` itself."""

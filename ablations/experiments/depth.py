@@ -14,7 +14,13 @@ from ablations.harness.experiment import Experiment, Scale
 
 
 def _scale(
-    model: Mapping[str, Any], *, length: int, depths: tuple[int, ...], seeds: tuple[int, ...], seconds: float
+    model: Mapping[str, Any],
+    *,
+    length: int,
+    depths: tuple[int, ...],
+    seeds: tuple[int, ...],
+    seconds: float,
+    backend: str,
 ) -> Scale:
     axes: Axes = {
         "batch": (1,),
@@ -22,6 +28,7 @@ def _scale(
         "length": (length,),
         "chunk_len": (64,),
         "n_hashes": (2,),
+        "backend": (backend,),
         "variant": ("dense", "reversible_only", "lsh_only", "reformer", "dense_checkpointed"),
     }
     times = time_grid(axes, modes=("forward_backward",), seeds=seeds, seconds=seconds)
@@ -33,8 +40,8 @@ EXPERIMENT = Experiment(
     title="Depth",
     question="How do step time and peak memory grow with the number of layers?",
     scales={
-        "smoke": _scale(SMALL, length=256, depths=(1, 2, 4), seeds=(0,), seconds=0.1),
-        "cpu": _scale(SMALL, length=1024, depths=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3),
-        "gpu": _scale(LARGE, length=8192, depths=(1, 3, 6, 12, 20), seeds=(0, 1, 2), seconds=1.0),
+        "smoke": _scale(SMALL, length=256, depths=(1, 2, 4), seeds=(0,), seconds=0.1, backend="blocked"),
+        "cpu": _scale(SMALL, length=1024, depths=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3, backend="blocked"),
+        "gpu": _scale(LARGE, length=8192, depths=(1, 3, 6, 12, 20), seeds=(0, 1, 2), seconds=1.0, backend="triton"),
     },
 )

@@ -20,6 +20,7 @@ def _scale(
     rounds: tuple[int, ...],
     seeds: tuple[int, ...],
     seconds: float,
+    backend: str,
 ) -> Scale:
     axes: Axes = {
         "batch": (1,),
@@ -27,6 +28,7 @@ def _scale(
         "length": (length,),
         "chunk_len": (64,),
         "n_hashes": rounds,
+        "backend": (backend,),
         "variant": ("dense", "lsh_only", "reformer"),
     }
     times = time_grid(axes, modes=("forward", "forward_backward"), seeds=seeds, seconds=seconds)
@@ -38,8 +40,12 @@ EXPERIMENT = Experiment(
     title="Hash rounds",
     question="How do step time and peak memory grow with the number of hash rounds?",
     scales={
-        "smoke": _scale(SMALL, length=512, n_layers=2, rounds=(1, 2, 4), seeds=(0,), seconds=0.1),
-        "cpu": _scale(SMALL, length=2048, n_layers=2, rounds=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3),
-        "gpu": _scale(LARGE, length=8192, n_layers=3, rounds=(1, 2, 4, 8), seeds=(0, 1, 2), seconds=1.0),
+        "smoke": _scale(SMALL, length=512, n_layers=2, rounds=(1, 2, 4), seeds=(0,), seconds=0.1, backend="blocked"),
+        "cpu": _scale(
+            SMALL, length=2048, n_layers=2, rounds=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3, backend="blocked"
+        ),
+        "gpu": _scale(
+            LARGE, length=8192, n_layers=3, rounds=(1, 2, 4, 8), seeds=(0, 1, 2), seconds=1.0, backend="triton"
+        ),
     },
 )

@@ -13,7 +13,7 @@ from ablations.harness.experiment import Experiment, Grid, Scale
 from reformer.config import VARIANTS
 
 
-def _scale(model: dict[str, Any], workload: Learn, *, batch: int, length: int, n_layers: int) -> Scale:
+def _scale(model: dict[str, Any], workload: Learn, *, batch: int, length: int, n_layers: int, backend: str) -> Scale:
     axes: dict[str, tuple[int | str, ...]] = {
         "seed": (0, 1),
         "batch": (batch,),
@@ -21,6 +21,7 @@ def _scale(model: dict[str, Any], workload: Learn, *, batch: int, length: int, n
         "length": (length,),
         "chunk_len": (64,),
         "n_hashes": (2,),
+        "backend": (backend,),
         "variant": tuple(VARIANTS),
     }
     return Scale(model=model, grids=(Grid(workloads=(workload,), axes=axes),))
@@ -44,8 +45,8 @@ EXPERIMENT = Experiment(
     title="Learning enwik8",
     question="After the same steps on the same text, how well does each model predict bytes it has not seen?",
     scales={
-        "smoke": _scale(SMALL_LEARNER, _learn(12, 1e-2, 3, 8), batch=2, length=256, n_layers=2),
-        "cpu": _scale(SMALL_LEARNER, _learn(100, 1e-2, 4, 24), batch=4, length=512, n_layers=2),
-        "gpu": _scale(LARGE_LEARNER, _learn(1000, 1e-3, 10, 128), batch=2, length=4096, n_layers=4),
+        "smoke": _scale(SMALL_LEARNER, _learn(12, 1e-2, 3, 8), batch=2, length=256, n_layers=2, backend="blocked"),
+        "cpu": _scale(SMALL_LEARNER, _learn(100, 1e-2, 4, 24), batch=4, length=512, n_layers=2, backend="blocked"),
+        "gpu": _scale(LARGE_LEARNER, _learn(1000, 1e-3, 10, 128), batch=2, length=4096, n_layers=4, backend="triton"),
     },
 )

@@ -29,8 +29,15 @@ def _scale(
     weighed: Reach,
     seeds: tuple[int, ...],
     seconds: float,
+    backend: str,
 ) -> Scale:
-    fixed: Axes = {"batch": (1,), "n_layers": (n_layers,), "n_hashes": (4,), "chunk_len": (64,)}
+    fixed: Axes = {
+        "batch": (1,),
+        "n_layers": (n_layers,),
+        "n_hashes": (4,),
+        "chunk_len": (64,),
+        "backend": (backend,),
+    }
     half = model["d_model"] // 2
     by_mode: tuple[tuple[Mode, Reach], ...] = (("forward", forward), ("forward_backward", training))
     times = (
@@ -60,6 +67,7 @@ EXPERIMENT = Experiment(
             weighed={EVERYONE: (256, 512, 1024), LSH: (2048,)},
             seeds=(0,),
             seconds=0.1,
+            backend="blocked",
         ),
         "cpu": _scale(
             SMALL,
@@ -70,6 +78,7 @@ EXPERIMENT = Experiment(
             weighed={EVERYONE: (512, 1024, 2048, 4096), ("dense", *LSH): (8192,)},
             seeds=(0, 1),
             seconds=0.3,
+            backend="blocked",
         ),
         "gpu": _scale(
             LARGE,
@@ -80,6 +89,7 @@ EXPERIMENT = Experiment(
             weighed={EVERYONE: PAPER_LENGTHS},
             seeds=(0, 1, 2),
             seconds=1.0,
+            backend="triton",
         ),
     },
 )

@@ -2,17 +2,38 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reformer.config import Count, Frozen, ReformerConfig
 
-Mode = Literal["forward", "forward_backward"]
-"""`forward` keeps nothing for a backward pass (inference); `forward_backward` computes loss and gradients."""
-
+Mode = Literal["forward", "forward_backward", "training_step"]
+"""`forward` keeps nothing for a backward pass (inference); `forward_backward` computes loss and gradients, and
+`training_step` takes a step of Adam with them."""
 
 Device = Literal["cpu", "cuda"]
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+"""Of parameters and inputs."""
+
+Scope = Literal["model", "attention", "machine"]
+"""What takes the step: a whole model, the attention of one layer without its projections, or the bare machine."""
+
+Implementation = Literal[
+    "ours",
+    "huggingface",
+    "lucidrains",
+    "sdpa_math",
+    "sdpa_flash",
+    "sdpa_efficient",
+    "sdpa_cudnn",
+    "flex",
+]
+"""Whose code: this project's, a peer's, one backend of PyTorch's `scaled_dot_product_attention`, or FlexAttention."""
+
+LSH_PEERS: frozenset[Implementation] = frozenset({"huggingface", "lucidrains"})
+DENSE_PEERS: frozenset[Implementation] = frozenset({"sdpa_math", "sdpa_flash", "sdpa_efficient", "sdpa_cudnn", "flex"})
 
 
 class TimeStep(Frozen):
@@ -32,10 +53,32 @@ class TimeStep(Frozen):
 
 
 class PeakMemory(Frozen):
-    """The most bytes alive at once during one step."""
+    """The most bytes alive at once during one step.
+
+    Attributes:
+        kind: Tells workloads apart.
+        mode: What a step is.
+        resident: On a CPU, whether to take the system's view too: a further step, and every step many times as long
+            where a computation takes and frees large blocks all the time.
+    """
 
     kind: Literal["memory"] = "memory"
     mode: Mode
+    resident: bool = True
+
+
+class KernelTimes(Frozen):
+    """What each kernel of a GPU adds to a step.
+
+    Attributes:
+        kind: Tells workloads apart.
+        mode: What a step is.
+        steps: Observed, after two to warm up.
+    """
+
+    kind: Literal["kernels"] = "kernels"
+    mode: Mode
+    steps: Count = 10
 
 
 class Learn(Frozen):
@@ -60,14 +103,34 @@ class Learn(Frozen):
     evaluation_windows: Count
 
 
-Workload = Annotated[TimeStep | PeakMemory | Learn, Field(discriminator="kind")]
+class Ceiling(Frozen):
+    """What the machine can do at most: multiply large square matrices, and copy a large tensor.
+
+    Attributes:
+        kind: Tells workloads apart.
+        widths: Of the matrices, each tried; which one is fastest differs from machine to machine.
+        copy_bytes: Size of the tensor that is copied; far beyond any cache.
+        repeats: Times that each is done, the first of them to warm up.
+    """
+
+    kind: Literal["ceiling"] = "ceiling"
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)]
+    copy_bytes: Count
+    repeats: Annotated[int, Field(ge=2, strict=True)] = 8
+
+
+Workload = Annotated[TimeStep | PeakMemory | KernelTimes | Learn | Ceiling, Field(discriminator="kind")]
 
 
 class Cell(Frozen):
-    """One measurement: which model, doing what, where, under which seed.
+    """One measurement: whose code of which model, doing what, where, under which seed.
 
-    A step takes `batch` sequences of `length` tokens each. The model is built in float32 on the device named, from
-    `seed`; so are its inputs.
+    A step takes `batch` sequences of `length` tokens each. Everything is built in `dtype` on the device named, from
+    `seed`; so are the inputs. Whatever the code, `config` says what is computed. Of the machine's ceilings it says
+    nothing: there it stands for the experiment's sizes only.
+
+    Raises:
+        pydantic.ValidationError: As in `Frozen`, or the implementation does not compute what the config says.
     """
 
     experiment: str
@@ -77,6 +140,23 @@ class Cell(Frozen):
     length: Count
     device: Device
     seed: Annotated[int, Field(ge=0, strict=True)]
+    scope: Scope = "model"
+    implementation: Implementation = "ours"
+    dtype: Dtype = "float32"
+
+    @model_validator(mode="after")
+    def _implementation_computes_the_config(self) -> Self:
+        kinds = {attention.kind for attention in self.config.attentions}
+        hashes = self.implementation in LSH_PEERS or (self.scope, self.implementation) == ("attention", "ours")
+        if hashes and kinds != {"lsh"}:
+            raise ValueError(f"implementation={self.implementation!r} at scope={self.scope!r} is LSH attention only")
+        if self.implementation in DENSE_PEERS and (self.scope, kinds) != ("attention", {"dense"}):
+            raise ValueError(
+                f"implementation={self.implementation!r} is dense attention alone, not scope={self.scope!r}"
+            )
+        if (self.scope == "machine") != isinstance(self.workload, Ceiling):
+            raise ValueError(f"scope={self.scope!r} does not go with workload {self.workload.kind!r}")
+        return self
 
     @property
     def id(self) -> str:
@@ -85,12 +165,31 @@ class Cell(Frozen):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     @property
+    def mode(self) -> str:
+        """The mode of the workload's steps; the kind of a workload that has none."""
+        workload = self.workload
+        return workload.mode if isinstance(workload, TimeStep | PeakMemory | KernelTimes) else workload.kind
+
+    @property
+    def contender(self) -> str:
+        """What a report calls it: the variant of a model of ours, else whose code it is."""
+        return self.config.variant if (self.scope, self.implementation) == ("model", "ours") else self.implementation
+
+    @property
     def description(self) -> str:
         """One line for people."""
-        mode = "" if isinstance(self.workload, Learn) else f" {self.workload.mode}"
+        if isinstance(self.workload, Ceiling):
+            return f"{self.experiment} ceiling {self.dtype} before length={self.length} seed={self.seed}"
         rounds = {attention.n_hashes for attention in self.config.attentions if attention.kind == "lsh"}
-        hashes = f" n_hashes={max(rounds)}" if rounds else ""
-        return (
-            f"{self.experiment} {self.workload.kind}{mode} {self.config.variant} length={self.length}"
-            f" n_layers={self.config.n_layers}{hashes} seed={self.seed}"
-        )
+        words = [
+            self.experiment,
+            *dict.fromkeys((self.workload.kind, self.mode)),
+            *([] if self.scope == "model" else [self.scope]),
+            self.contender,
+            *([] if self.dtype == "float32" else [self.dtype]),
+            f"length={self.length}",
+            *([f"n_layers={self.config.n_layers}"] if self.scope == "model" else []),
+            *([f"n_hashes={max(rounds)}"] if rounds else []),
+            f"seed={self.seed}",
+        ]
+        return " ".join(words)

@@ -5,6 +5,7 @@ import platform
 import re
 import secrets
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from ablations.harness.errors import UserError
 from ablations.harness.record import Environment
 
 PROJECT = Path(__file__).resolve().parents[2]
-PACKAGES = ("torch", "triton", "numpy", "pydantic")
+PEER_PACKAGES: Mapping[str, str] = {"huggingface": "transformers", "lucidrains": "reformer-pytorch"}
+"""What an implementation is part of."""
+PACKAGES = ("torch", "triton", "numpy", "pydantic", *PEER_PACKAGES.values())
 CODE = ("reformer", "ablations")
 """Folders whose changes can change a figure. Results and reports are written by the run itself."""
 

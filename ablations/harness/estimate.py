@@ -5,7 +5,7 @@ Good to a factor of two or three: enough to see what a run would cost, never use
 
 from typing import NamedTuple, assert_never
 
-from ablations.harness.cell import Cell, Device, Learn, PeakMemory, TimeStep
+from ablations.harness.cell import LSH_PEERS, Ceiling, Cell, Device, KernelTimes, Learn, PeakMemory, Scope, TimeStep
 from reformer.config import (
     AnyAttention,
     DenseAttention,
@@ -21,6 +21,12 @@ FLOPS: dict[Device, float] = {"cpu": 2.5e10, "cuda": 2e13}
 START_SECONDS = 0.3
 STEP_SECONDS: dict[Device, float] = {"cpu": 0.01, "cuda": 0.005}
 """Overhead of a layer's forward and backward pass, whatever its size."""
+WIDE_FACTOR = 4
+"""How much faster wide matrices are multiplied on a CPU, and half-precision ones on a GPU."""
+WIDE = 512
+PEER_FACTOR: dict[Scope, float] = {"attention": 5, "model": 2}
+"""How much longer a peer takes than ours, roughly."""
+COMPILE_SECONDS = 20
 FLOAT_BYTES = 4
 SCORE_COPIES = 3
 """Scores, weights and a temporary of the same size, at the peak."""
@@ -37,10 +43,20 @@ class Estimate(NamedTuple):
 
 def estimate(cell: Cell) -> Estimate:
     """What the cell will need."""
+    if isinstance(cell.workload, Ceiling):
+        flops = cell.workload.repeats * sum(2 * width**3 for width in cell.workload.widths)
+        return Estimate(START_SECONDS + flops / _rate(cell), 2 * cell.workload.copy_bytes)
     tokens = cell.batch * cell.length
-    forward = tokens * _forward_flops_per_token(cell.config, cell.length) / FLOPS[cell.device]
+    forward = tokens * _forward_flops_per_token(cell) / _rate(cell)
     forward += STEP_SECONDS[cell.device] / 3 * cell.config.n_layers
-    return Estimate(START_SECONDS + _seconds(cell, forward), _peak_bytes(cell))
+    forward *= PEER_FACTOR[cell.scope] if cell.implementation in LSH_PEERS else 1
+    start = START_SECONDS + (COMPILE_SECONDS if cell.implementation == "flex" else 0)
+    return Estimate(start + _seconds(cell, forward), _peak_bytes(cell))
+
+
+def _rate(cell: Cell) -> float:
+    fast = cell.config.d_model >= WIDE if cell.device == "cpu" else cell.dtype != "float32"
+    return FLOPS[cell.device] * (WIDE_FACTOR if fast else 1)
 
 
 def _seconds(cell: Cell, forward: float) -> float:
@@ -49,18 +65,25 @@ def _seconds(cell: Cell, forward: float) -> float:
         case TimeStep(mode=mode, min_samples=min_samples, seconds=seconds):
             step = forward if mode == "forward" else with_backward
             return 2 * step + max(seconds, min_samples * step)
-        case PeakMemory(mode=mode):
-            return 3 * (forward if mode == "forward" else with_backward)
+        case PeakMemory(mode=mode, resident=resident):
+            return (3 if resident else 2) * (forward if mode == "forward" else with_backward)
+        case KernelTimes(mode=mode, steps=steps):
+            return (2 + steps) * (forward if mode == "forward" else with_backward)
         case Learn(steps=steps, evaluate_every=every, evaluation_windows=windows):
             return steps * with_backward + steps / every * windows / cell.batch * forward
+        case Ceiling():
+            return 0.0
         case _:
             assert_never(cell.workload)
 
 
-def _forward_flops_per_token(config: ReformerConfig, length: int) -> float:
+def _forward_flops_per_token(cell: Cell) -> float:
+    config, length = cell.config, cell.length
     d_heads = config.n_heads * config.d_head
     projections = 2 * config.d_model * (3 * d_heads + 2 * config.d_ff)
     attention = sum(4 * d_heads * _keys_seen(one, length) + _hash_flops(one, d_heads) for one in config.attentions)
+    if cell.scope == "attention":
+        return attention
     return config.n_layers * projections + attention + 2 * config.d_model * config.vocab_size
 
 

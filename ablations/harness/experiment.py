@@ -7,13 +7,17 @@ from typing import Any, Literal, Self, cast, get_args
 
 from pydantic import ValidationError
 
-from ablations.harness.cell import Cell, Device, Workload
+from ablations.harness.cell import Cell, Device, Scope, Workload
 from ablations.harness.errors import UserError
 from reformer.config import CONTROLS, VARIANTS, AnyAttention, Frozen, ReformerConfig, Variant
 
-ATTENTION_AXES = ("chunk_len", "n_buckets", "n_hashes")
-AXES = ("seed", "batch", "n_layers", "length", *ATTENTION_AXES, "variant")
-"""Everything that a grid may vary, slowest first. All but the attention's are required."""
+ATTENTION_AXES = ("backend", "chunk_len", "n_buckets", "n_hashes")
+CELL_AXES = ("dtype", "implementation")
+AXES = ("seed", "batch", "dtype", "n_layers", "length", *ATTENTION_AXES, "variant", "implementation")
+"""Everything that a grid may vary, slowest first: implementations of one thing are measured back to back.
+
+All but the attention's, `dtype` and `implementation` are required.
+"""
 
 LONGEST_VALUES = 1000
 """Characters of an axis' values; a number of more digits than that is a slip."""
@@ -29,10 +33,12 @@ class Grid(Frozen):
     Attributes:
         workloads: What is done at every point.
         axes: Values per axis; the required axes must be there, if only with one value each.
+        scope: What takes the steps.
     """
 
     workloads: tuple[Workload, ...]
     axes: dict[str, tuple[int | str, ...]]
+    scope: Scope = "model"
 
 
 class Scale(Frozen):
@@ -63,22 +69,22 @@ class Experiment(Frozen):
     def cells(self, profile: Profile, device: Device) -> tuple[Cell, ...]:
         """Every cell once, in the order in which cells are worth measuring: seeds outermost, then short before long.
 
-        An axis that a variant does not have (a dense model has no hash rounds) leaves that variant's cells as they are,
-        so that they appear once and not once per value.
+        An axis that a variant does not have (a dense model has no hash rounds, a peer none of our backends) leaves that
+        variant's cells as they are, so that they appear once and not once per value.
 
         Raises:
             UserError: A point of the grid is not a model that can exist; names axis values and remedy.
         """
         scale = self.scales[profile]
         cells = [
-            self._cell(scale, point, workload, device)
+            self._cell(scale, point, workload, device, grid.scope)
             for grid in scale.grids
             for point in _points(grid.axes)
             for workload in grid.workloads
         ]
-        return tuple(dict.fromkeys(sorted(cells, key=lambda cell: (cell.seed, cell.length, cell.config.n_layers))))
+        return tuple(dict.fromkeys(sorted(cells, key=_when)))
 
-    def _cell(self, scale: Scale, point: Point, workload: Workload, device: Device) -> Cell:
+    def _cell(self, scale: Scale, point: Point, workload: Workload, device: Device, scope: Scope) -> Cell:
         try:
             return Cell(
                 experiment=self.name,
@@ -88,10 +94,16 @@ class Experiment(Frozen):
                 length=point["length"],
                 device=device,
                 seed=point["seed"],
+                scope=scope,
+                **{axis: point[axis] for axis in CELL_AXES if axis in point},
             )
         except ValidationError as error:
             where = ", ".join(f"{axis}={value}" for axis, value in point.items())
             raise UserError(f"{self.name} cannot have a cell at {where}. {_reasons(error)}") from None
+
+
+def _when(cell: Cell) -> tuple[int, int, int, str]:
+    return (cell.seed, cell.length, cell.config.n_layers, cell.dtype)
 
 
 def _reasons(error: ValidationError) -> str:
@@ -122,7 +134,9 @@ def _config(model: Mapping[str, Any], point: Point) -> ReformerConfig:
 
 
 def _with_axes(attention: AnyAttention, point: Point) -> AnyAttention:
-    own = {axis: point[axis] for axis in ATTENTION_AXES if axis in point and axis in type(attention).model_fields}
+    theirs = {"backend"} if point.get("implementation", "ours") != "ours" else set()
+    known = type(attention).model_fields.keys() - theirs
+    own = {axis: point[axis] for axis in ATTENTION_AXES if axis in point and axis in known}
     return type(attention)(**(attention.model_dump() | own))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from ablations.harness.cell import Cell, Device
+from ablations.harness.environment import PEER_PACKAGES
 from ablations.harness.experiment import Experiment, Profile
 from ablations.harness.record import Environment, Record, Status
 from ablations.harness.store import Plan, PlannedExperiment
@@ -48,9 +49,16 @@ def pending(
     `retry_failed`: whatever else ran beside the cell may have been the cause.
     """
     again = RETRIED | FAILED if retry_failed else RETRIED
-    last = {record.cell_id: record for record in records if _same_setup(record.environment, environment)}
+    last = {record.cell_id: record for record in records if _same_setup(record, environment)}
     return tuple(cell for cell in cells if cell.id not in last or last[cell.id].status in again)
 
 
-def _same_setup(one: Environment, other: Environment) -> bool:
-    return one.machine == other.machine and one.packages == other.packages
+def _same_setup(record: Record, here: Environment) -> bool:
+    there = record.environment
+    return there.machine == here.machine and _packages(there, record.cell) == _packages(here, record.cell)
+
+
+def _packages(environment: Environment, cell: Cell) -> dict[str, str]:
+    """Those that matter to the cell: a peer's package to what that peer does, and to nothing else."""
+    others = {package for name, package in PEER_PACKAGES.items() if name != cell.implementation}
+    return {name: version for name, version in environment.packages.items() if name not in others}

@@ -7,10 +7,11 @@ from pydantic import Field, model_validator
 from ablations.harness.cell import Cell
 from reformer.config import Frozen
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the records this code writes; older ones are upgraded when read, newer ones are refused.
 
-1: as now, but configs lacked the fields that the whole Reformer added, all of which have the old behaviour as default.
+1: as 2, but configs lacked the fields that the whole Reformer added, all of which have the old behaviour as default.
+2: as now, but there were only whole models of ours in float32, and their LSH attention was always the eager one.
 """
 
 Status = Literal["ok", "oom", "killed", "timeout", "error", "unsupported", "not_run"]
@@ -49,8 +50,8 @@ class PeakBytes(Frozen):
         peak_bytes: Most bytes of tensors alive at once. On CPU exact, from the allocator's events; on GPU the caching
             allocator's peak of allocated bytes.
         method: How `peak_bytes` was taken.
-        parameter_bytes: Of the model.
-        gradient_bytes: Of its gradients; 0 for a forward step.
+        parameter_bytes: Of the model; of attention alone, of its inputs.
+        gradient_bytes: Of their gradients; 0 for a forward step.
         os_peak_bytes: Rise of the process's peak resident memory over the step, or `None`.
         os_peak_missing: Why `os_peak_bytes` is `None`.
         reserved_bytes: Peak that the GPU's caching allocator held; `None` on CPU.
@@ -97,7 +98,48 @@ class LearningCurve(Frozen):
     split: str
 
 
-Measurement = Annotated[StepTimes | PeakBytes | LearningCurve, Field(discriminator="kind")]
+class KernelTime(Frozen):
+    """One kernel of a GPU, whatever its arguments: how often it ran in all steps, and how long it took together."""
+
+    name: str
+    calls: int
+    seconds: float
+
+
+class KernelSeconds(Frozen):
+    """Every kernel that ran during so many steps, as the profiler saw them."""
+
+    kind: Literal["kernels"] = "kernels"
+    kernels: tuple[KernelTime, ...]
+    steps: int
+
+
+class MatrixProducts(Frozen):
+    """Seconds that each product of two square matrices of one width took."""
+
+    width: int
+    seconds: tuple[float, ...]
+
+
+class Ceilings(Frozen):
+    """What the machine did at most: raw samples, warm-up left out.
+
+    Attributes:
+        kind: Tells measurements apart.
+        products: Of each width that was tried.
+        copy_bytes: Size of the tensor that was copied; a copy reads and writes as much.
+        copy_seconds: Of each copy.
+        threads: Intra-op threads of PyTorch.
+    """
+
+    kind: Literal["ceiling"] = "ceiling"
+    products: tuple[MatrixProducts, ...]
+    copy_bytes: int
+    copy_seconds: tuple[float, ...]
+    threads: int
+
+
+Measurement = Annotated[StepTimes | PeakBytes | KernelSeconds | LearningCurve | Ceilings, Field(discriminator="kind")]
 
 
 class Environment(Frozen):

@@ -26,7 +26,7 @@ class Request(Frozen):
 class Outcome(Frozen):
     """What a cell's process found, as far as it lived to say so."""
 
-    status: Literal["ok", "oom", "error"]
+    status: Literal["ok", "oom", "error", "unsupported", "not_run"]
     reason: str | None
     measurement: Measurement | None
 

@@ -43,6 +43,7 @@ def main() -> None:
 
 
 def _serve(request: Request, answers: BinaryIO) -> None:
+    worker.warm_up_for(request.cell)
     pid = _in_a_fresh_process(lambda: _work(request))
     _answer(Started(pid=pid), answers)
     _, status = os.waitpid(pid, 0)

@@ -7,7 +7,7 @@ results/<machine>/<experiment>.jsonl  the records
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,11 +119,23 @@ def _invalid(path: Path, number: int, fault: str) -> UserError:
 def _upgraded(content: Any) -> Any:  # noqa: ANN401  (whatever the line holds; validation comes after)
     """Content of an older schema in today's form.
 
-    Fields that a config has gained since take their defaults, and the cell gets the id that follows from them.
+    Fields that a config or cell has gained since take their defaults, which are the old behaviour. The one exception
+    are LSH attentions, which were the eager ones. The cell gets the id that follows.
     """
     if not isinstance(content, dict) or content.get("schema_version") == SCHEMA:
         return content
-    return content | {"schema_version": SCHEMA, "cell_id": Cell.model_validate(content.get("cell")).id}
+    cell = _with_eager_attention(content.get("cell"))
+    return content | {"schema_version": SCHEMA, "cell": cell, "cell_id": Cell.model_validate(cell).id}
+
+
+def _with_eager_attention(part: Any) -> Any:  # noqa: ANN401  (any part of a cell)
+    """The same with the backend stated in every LSH attention."""
+    if isinstance(part, list):
+        return [_with_eager_attention(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    backend = {"backend": "eager"} if part.get("kind") == "lsh" else {}
+    return backend | {name: _with_eager_attention(value) for name, value in part.items()}
 
 
 def _cut_short(path: Path, number: int) -> UserError:
@@ -171,7 +183,7 @@ def _set_aside(line: bytes, path: Path) -> None:
 def record_plan(plan: Plan, environment: Environment, folder: Path) -> None:
     """Note what is asked for and where; experiments that only earlier runs asked for stay in the plan."""
     path = folder / "plan.json"
-    earlier = _read_json(path, Plan).experiments if path.exists() else ()
+    earlier = _read_plan(path).experiments if path.exists() else ()
     replaced = {experiment.name: experiment for experiment in plan.experiments}
     kept = tuple(replaced.pop(experiment.name, experiment) for experiment in earlier)
     _write_json(Plan(experiments=(*kept, *replaced.values())), path)
@@ -188,10 +200,15 @@ def _write_json(value: BaseModel, path: Path) -> None:
         raise UserError(f"Cannot write {path}: {error.strerror}. Free the disk or choose another --results.") from None
 
 
-def _read_json(path: Path, kind: type[Kind]) -> Kind:
+def _read_plan(path: Path) -> Plan:
+    """The plan in today's form: one without `scope` in its cells is older than schema 3."""
+    return _read_json(path, Plan, lambda plan: plan if '"scope"' in json.dumps(plan) else _with_eager_attention(plan))
+
+
+def _read_json(path: Path, kind: type[Kind], upgraded: Callable[[Any], Any] = lambda content: content) -> Kind:
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return kind.model_validate(upgraded(json.loads(path.read_bytes())))
+    except (OSError, ValueError):
         raise UserError(
             f"{path} is missing, broken, or of another version of the suite. Remove it if it is there, and run again "
             "without --render-only: it is written anew, and no record is lost."
@@ -217,7 +234,7 @@ def load_results(results: Path) -> tuple[MachineResults, ...]:
     return tuple(
         MachineResults(
             environment=_read_json(folder / "machine.json", Environment),
-            plan=_read_json(folder / "plan.json", Plan),
+            plan=_read_plan(folder / "plan.json"),
             records=newest(load(folder)),
         )
         for folder in sorted(results.iterdir())

@@ -1,5 +1,6 @@
 """Cell in, measurement out: what happens inside the process of one cell. The only way from the harness to torch."""
 
+import contextlib
 import math
 import re
 import resource
@@ -10,18 +11,33 @@ from typing import assert_never
 
 import torch
 
-from ablations.harness.cell import Cell, Learn, Mode, PeakMemory, TimeStep
+from ablations.harness.cell import Ceiling, Cell, KernelTimes, Learn, Mode, PeakMemory, TimeStep
 from ablations.harness.environment import cores
+from ablations.harness.errors import MissingExtraError, UnsupportedError
+from ablations.harness.implementations import huggingface, lucidrains
+from ablations.harness.implementations.inputs import torch_dtype
 from ablations.harness.learning import learn
 from ablations.harness.measure import memory
+from ablations.harness.measure.ceiling import measure_ceilings
+from ablations.harness.measure.kernels import kernel_seconds
 from ablations.harness.measure.time import sample_steps
-from ablations.harness.record import Measurement, PeakBytes, StepTimes
+from ablations.harness.record import KernelSeconds, Measurement, PeakBytes, StepTimes
 from ablations.harness.request import Outcome, Request
-from ablations.harness.steps import Trial, build_trial
+from ablations.harness.steps import build_trial
+from ablations.harness.trial import Trial
 
 OUT_OF_MEMORY_SAYS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
 MEMORY_SHARE = 0.95
 """Of the memory that is free when a cell starts, what it may take."""
+
+
+def warm_up_for(cell: Cell) -> None:
+    """Import what the cell's implementation needs, if it is there: seconds, to be spent once and not in every cell."""
+    with contextlib.suppress(MissingExtraError):
+        if cell.implementation == "huggingface":
+            huggingface.load()
+        elif cell.implementation == "lucidrains":
+            lucidrains.load()
 
 
 def attempt(request: Request) -> Outcome:
@@ -30,6 +46,10 @@ def attempt(request: Request) -> Outcome:
         if request.cell.device == "cpu":
             limit_memory()
         return Outcome(status="ok", reason=None, measurement=measure(request))
+    except UnsupportedError as error:
+        return Outcome(status="unsupported", reason=str(error), measurement=None)
+    except MissingExtraError as error:
+        return Outcome(status="not_run", reason=str(error), measurement=None)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not _is_out_of_memory(error):
             return _failed(error)
@@ -87,12 +107,17 @@ def measure(request: Request) -> Measurement:
     match cell.workload:
         case TimeStep():
             return _measure_time(cell, cell.workload)
-        case PeakMemory(mode=mode):
-            memory.map_every_large_block()
-            return _measure_memory(build_trial(cell), mode)
+        case PeakMemory(mode=mode, resident=resident):
+            if resident:
+                memory.map_every_large_block()
+            return _measure_memory(build_trial(cell), mode, resident=resident)
+        case KernelTimes():
+            return _measure_kernels(cell, cell.workload)
         case Learn():
             assert request.data is not None, "the runner locates the data before it asks for a learning cell"
             return learn(cell, cell.workload, Path(request.data))
+        case Ceiling():
+            return measure_ceilings(cell.workload, torch.device(cell.device), torch_dtype(cell))
         case _:
             assert_never(cell.workload)
 
@@ -102,13 +127,11 @@ def _measure_time(cell: Cell, workload: TimeStep) -> StepTimes:
     samples = sample_steps(
         trial.step(workload.mode),
         before=trial.clear_gradients,
-        device=trial.token_BL.device,
+        device=trial.device,
         min_samples=workload.min_samples,
         seconds=workload.seconds,
     )
-    loss = trial.loss()
-    if not 0 < loss < float("inf"):
-        raise RuntimeError(f"the model that was timed gives loss {loss}")
+    trial.check()
     device = tuple(sample.device for sample in samples.timed if sample.device is not None)
     return StepTimes(
         wall_seconds=tuple(sample.wall for sample in samples.timed),
@@ -116,22 +139,27 @@ def _measure_time(cell: Cell, workload: TimeStep) -> StepTimes:
         device_seconds=device or None,
         warm_up_seconds=samples.warm_up,
         steady=samples.steady,
-        tokens_per_step=trial.token_BL.numel(),
+        tokens_per_step=trial.n_tokens,
         threads=torch.get_num_threads(),
     )
 
 
-def _measure_memory(trial: Trial, mode: Mode) -> PeakBytes:
+def _measure_kernels(cell: Cell, workload: KernelTimes) -> KernelSeconds:
+    if cell.device == "cpu":
+        raise UnsupportedError("kernels are told apart on a GPU only")
+    trial = build_trial(cell)
+    return kernel_seconds(trial.step(workload.mode), before=trial.clear_gradients, steps=workload.steps)
+
+
+def _measure_memory(trial: Trial, mode: Mode, *, resident: bool) -> PeakBytes:
     step = trial.step(mode)
     # Once unmeasured: caches fill, and gradients come into being, which the next step adds to in place.
     step()
-    parameters = list(trial.model.parameters())
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     weights = {
-        "parameter_bytes": sum(parameter.nbytes for parameter in parameters),
-        "gradient_bytes": sum(gradient.nbytes for gradient in gradients),
+        "parameter_bytes": sum(tensor.nbytes for tensor in trial.wanted),
+        "gradient_bytes": sum(gradient.nbytes for gradient in trial.gradients),
     }
-    if trial.token_BL.device.type == "cuda":
+    if trial.device.type == "cuda":
         peak, reserved = memory.peak_cuda_bytes(step)
         held, held_missing = memory.nvml_process_bytes()
         return PeakBytes(
@@ -144,12 +172,12 @@ def _measure_memory(trial: Trial, mode: Mode) -> PeakBytes:
             process_missing=held_missing,
             **weights,
         )
-    resident, resident_missing = memory.peak_resident_bytes(step)
+    os_peak, os_peak_missing = memory.peak_resident_bytes(step) if resident else (None, "not asked for")
     return PeakBytes(
         peak_bytes=memory.peak_tensor_bytes(step),
         method="profiler_allocation_events",
-        os_peak_bytes=resident,
-        os_peak_missing=resident_missing,
+        os_peak_bytes=os_peak,
+        os_peak_missing=os_peak_missing,
         reserved_bytes=None,
         process_bytes=None,
         process_missing="no GPU in use",

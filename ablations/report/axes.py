@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ablations.harness.cell import Cell, Learn
+from ablations.harness.cell import Cell
 
 Setting = float | str
 Place = tuple[Any, ...]
 
-_FIRST = ("length", "n_layers", "n_hashes", "chunk_len", "n_buckets", "batch")
+_FIRST = ("length", "n_layers", "n_hashes", "chunk_len", "n_buckets", "batch", "dtype", "backend")
 """Settings that others are functions of come first; so do those that a figure is rather drawn over."""
 
 
@@ -44,16 +44,18 @@ _ALWAYS_SHOWN = ("batch", "n_buckets")
 
 
 def settings(cell: Cell) -> Mapping[str, Setting]:
-    """Everything that defines a cell beside its variant, its workload's kind and its seed; what is `None` is left out.
+    """Everything that defines a cell beside its contender, its workload's kind and seed; what is `None` is left out.
 
-    `n_buckets` is the number of buckets, its factors multiplied.
+    `n_buckets` is the number of buckets, its factors multiplied. A backend is a setting of our code only.
     """
     found = _plain(cell.workload.model_dump(exclude={"kind", "mode"}))
     found |= _plain(cell.config.model_dump(exclude={"attention", "residual", "positions"}))
     found |= _plain(cell.config.positions.model_dump(), prefix="positions.")
     for attention in dict.fromkeys(cell.config.attentions):
         found |= _plain(attention.model_dump(exclude={"kind", "share_qk"}))
-    return found | {"length": cell.length, "batch": cell.batch, "device": cell.device}
+    if cell.implementation != "ours":
+        found.pop("backend", None)
+    return found | {"length": cell.length, "batch": cell.batch, "device": cell.device, "dtype": cell.dtype}
 
 
 def _plain(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Setting]:
@@ -80,8 +82,7 @@ def independent(cells: Sequence[Cell]) -> tuple[str, ...]:
 
 
 def _kind_of(cell: Cell) -> Place:
-    mode = None if isinstance(cell.workload, Learn) else cell.workload.mode
-    return (cell.config.variant, cell.workload.kind, mode)
+    return (cell.scope, cell.contender, cell.workload.kind, cell.mode)
 
 
 def _names(all_settings: Iterable[Mapping[str, Setting]]) -> list[str]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ablations.harness.cell import Cell, Learn
+from ablations.harness.cell import Cell
 from ablations.harness.record import LearningCurve, Measurement, PeakBytes, Record, StepTimes
 from ablations.report.axes import Setting, settings
 from ablations.report.statistics import Estimate, median_of_medians, of_readings, per
@@ -56,18 +56,18 @@ class Group:
 
     @property
     def variant(self) -> str:
-        """The variant's name."""
-        return self.cell.config.variant
+        """The variant's name; of another implementation, whose code it is."""
+        return self.cell.contender
 
     @property
     def kind(self) -> str:
-        """Kind of workload: `time`, `memory` or `learn`."""
+        """Kind of workload: `time`, `memory`, `learn` or `ceiling`."""
         return self.cell.workload.kind
 
     @property
     def mode(self) -> str:
-        """`forward`, `forward_backward`, or `learn` for training, which has no other mode."""
-        return "learn" if isinstance(self.cell.workload, Learn) else self.cell.workload.mode
+        """Of a step; the kind of a workload that has no modes."""
+        return self.cell.mode
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -88,6 +88,18 @@ class Group:
     def curves(self) -> tuple[LearningCurve, ...]:
         """Measurements of learning."""
         return tuple(m for m in self.measurements if isinstance(m, LearningCurve))
+
+    @property
+    def times_by_seed(self) -> Mapping[int, StepTimes]:
+        """Measurements of time of each round."""
+        found = ((a.cell.seed, a.record.measurement) for a in self.attempts if a.record)
+        return {seed: times for seed, times in found if isinstance(times, StepTimes)}
+
+    @property
+    def peaks_by_seed(self) -> Mapping[int, PeakBytes]:
+        """Measurements of memory of each round."""
+        found = ((a.cell.seed, a.record.measurement) for a in self.attempts if a.record)
+        return {seed: peak for seed, peak in found if isinstance(peak, PeakBytes)}
 
     @property
     def steady(self) -> bool:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 from ablations.harness.record import Environment, Record, StepTimes
 from ablations.harness.store import MachineResults, PlannedExperiment
+from ablations.report.comparison_tables import below_floor, ceilings_table, comparison_tables
 from ablations.report.figures import Figure, figures
+from ablations.report.floor import Ceiling, ceiling_of
 from ablations.report.headlines import Headline, headlines
+from ablations.report.kernel_tables import kernel_tables
 from ablations.report.style import STATUS_WORDS
 from ablations.report.svg import slug
 from ablations.report.table import Table
 from ablations.report.tables import gaps_table, result_tables
 from ablations.report.units import BYTES, count
-from ablations.report.views import ExperimentResults, experiment_results
+from ablations.report.views import ExperimentResults, KindResults, experiment_results
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ def machine_part(results: MachineResults, anchor: str) -> MachinePart:
         anchor=anchor,
         name=results.environment.machine,
         facts=_facts(results, experiments),
-        remarks=_remarks(results.records, planned),
+        remarks=(
+            *_remarks(results.records, planned),
+            *(remark for one in experiments for remark in below_floor(one.kinds, _ceiling(one))),
+        ),
         headlines=headlines(experiments),
         experiments=tuple(
             _experiment_part(one, f"{anchor}-{own}") for one, own in zip(experiments, anchors, strict=True)
@@ -76,15 +82,28 @@ def unique(slugs: Sequence[str]) -> list[str]:
 
 def _experiment_part(results: ExperimentResults, anchor: str) -> ExperimentPart:
     planned: PlannedExperiment = results.planned
+    ceiling = _ceiling(results)
     return ExperimentPart(
         anchor=anchor,
         title=planned.title,
         question=planned.question,
         summary=_counts(results),
-        figures=tuple(figure for kind in results.kinds for figure in figures(kind, anchor)),
-        tables=tuple(table for kind in results.kinds for table in result_tables(kind)),
+        figures=tuple(figure for kind in results.kinds for figure in figures(kind, anchor, ceiling)),
+        tables=(
+            *(table for kind in results.kinds for table in _tables(kind, ceiling)),
+            *kernel_tables(results.attempts, ceiling),
+            *ceilings_table(results.attempts),
+        ),
         gaps=gaps_table(results),
     )
+
+
+def _tables(kind: KindResults, ceiling: Ceiling | None) -> tuple[Table, ...]:
+    return comparison_tables(kind, ceiling) if kind.compares else result_tables(kind)
+
+
+def _ceiling(results: ExperimentResults) -> Ceiling | None:
+    return ceiling_of(attempt.record for attempt in results.attempts if attempt.record)
 
 
 def _counts(*results: ExperimentResults) -> str:

@@ -1,7 +1,7 @@
 """Estimates with intervals, and fits over them. Where the data do not support an answer, the answer is `CannotTell`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -115,6 +115,37 @@ def _resampled_medians(samples: Floats, count: int, generator: np.random.Generat
 def _percentiles(draws: Floats) -> Interval:
     low, high = np.percentile(draws, [2.5, 97.5])
     return Interval(float(low), float(high), "95 %")
+
+
+def paired_ratio(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], *, entropy: Sequence[int]) -> Estimate:
+    """How many times as long one thing takes as another: the median over rounds of the ratio of their medians.
+
+    What slows a whole round down (another process, a warm machine) slows both sides and leaves their ratio alone.
+
+    Args:
+        pairs: For each round, the samples of the one and of the other; none of them empty.
+        entropy: As in `median_of_medians`.
+    """
+    sides = [tuple(np.asarray(side, dtype=np.float64) for side in pair) for pair in pairs]
+    ratios = [float(np.median(one) / np.median(other)) for one, other in sides]
+    n_samples = sum(side.size for pair in sides for side in pair)
+    fewest = min(sum(pair[index].size for pair in sides) for index in (0, 1))
+    if fewest < LEAST_SAMPLES:
+        return replace(of_readings(ratios, exact=False), n_samples=n_samples)
+    draws = _paired_draws(sides, np.random.default_rng(list(entropy)))
+    return Estimate(float(np.median(ratios)), _percentiles(draws), None, n_samples, len(ratios), draws)
+
+
+def _paired_draws(pairs: Sequence[tuple[Floats, ...]], generator: np.random.Generator) -> Floats:
+    """Replicates: rounds are drawn first, then samples within both sides of each one drawn."""
+    ratios = np.empty((DRAWS, len(pairs)))
+    for slot in range(len(pairs)):
+        chosen = generator.integers(len(pairs), size=DRAWS)
+        for index, (one, other) in enumerate(pairs):
+            rows = np.flatnonzero(chosen == index)
+            above, below = (_resampled_medians(side, rows.size, generator) for side in (one, other))
+            ratios[rows, slot] = above / below
+    return np.median(ratios, axis=1)
 
 
 def of_readings(readings: Sequence[float], *, exact: bool) -> Estimate:

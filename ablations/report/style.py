@@ -4,7 +4,9 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import get_args
 
+from ablations.harness.cell import Implementation
 from reformer.config import CONTROLS, VARIANTS
 
 
@@ -30,12 +32,21 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
         "dense_separate_qk": Look("#7F7F7F", "*"),
         "transformer": Look("#332288", "h"),
         "local_only": Look("#999933", "d"),
+        # Whose code, where several stand side by side: ours looks like the reformer.
+        "ours": Look("#D55E00", "D"),
+        "huggingface": Look("#0072B2", "s"),
+        "lucidrains": Look("#009E73", "^"),
+        "sdpa_math": Look("#7F7F7F", "o"),
+        "sdpa_flash": Look("#000000", "v"),
+        "sdpa_efficient": Look("#56B4E9", "<"),
+        "sdpa_cudnn": Look("#CC79A7", ">"),
+        "flex": Look("#332288", "h"),
     }
 )
 
 _FALLBACKS = (Look("#5F6B6D", "8"), Look("#8C6D31", "P"), Look("#7B4173", "H"), Look("#A0522D", "X"))
 
-_ORDER = (*VARIANTS, *CONTROLS)
+_ORDER = (*VARIANTS, *CONTROLS, *get_args(Implementation))
 
 
 def look(variant: str) -> Look:
@@ -44,7 +55,7 @@ def look(variant: str) -> Look:
 
 
 def rank(variant: str) -> tuple[int, str]:
-    """Sort key: the four corners, then the controls, then others by name."""
+    """Sort key: the four corners, the controls, the implementations, then others by name."""
     return (_ORDER.index(variant) if variant in _ORDER else len(_ORDER), variant)
 
 

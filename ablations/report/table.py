@@ -65,7 +65,7 @@ def results_table(
     groups = kind.ordered(mode)
     columns = (*map(Column, kind.columns), Column("variant", numeric=False), *map(Column, titles))
     rows = tuple(_row(kind, group, results, len(titles)) for group in groups)
-    return Table(caption, columns, rows, (*notes(), *_mark_notes(groups)))
+    return Table(caption, columns, rows, (*notes(), *notes_on_marks(groups)))
 
 
 def _row(kind: KindResults, group: Group, results: Results, width: int) -> Row:
@@ -73,15 +73,17 @@ def _row(kind: KindResults, group: Group, results: Results, width: int) -> Row:
     leading = (*(setting(found[name]) if name in found else NOTHING for name in kind.columns), group.variant)
     if group.estimate:
         first, *others = results(group)
-        return Row((*leading, first + _marks(group), *others))
+        return Row((*leading, first + marks_of(group), *others))
     return Row((*leading, group.failure_words, *[NOTHING] * (width - 1)), ok=False)
 
 
-def _marks(group: Group) -> str:
+def marks_of(group: Group) -> str:
+    """What stands behind a result that is to be read with care."""
     return ("" if group.steady else f" {NOT_STEADY}") + (f" {PARTIAL}" if group.failures else "")
 
 
-def _mark_notes(groups: Sequence[Group]) -> tuple[str, ...]:
+def notes_on_marks(groups: Sequence[Group]) -> tuple[str, ...]:
+    """What the marks of these groups mean."""
     notes = []
     if not all(group.steady for group in groups):
         notes.append(

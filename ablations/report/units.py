@@ -57,6 +57,9 @@ BYTES = Unit("peak memory", ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"
 TOKENS_PER_SECOND = Unit("tokens per second", ((1.0, "tokens/s"),))
 BITS_PER_BYTE = Unit("held-out bits per byte", ((1.0, ""),), decimals=3)
 EXPONENT = Unit("exponent", ((1.0, ""),), decimals=2)
+RATIO = Unit("ratio", ((1.0, "x"),))
+FLOPS = Unit("rate", ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s")))
+BYTES_PER_SECOND = Unit("bandwidth", ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s")))
 PERCENT = Unit("share", ((0.01, "%"),))
 
 

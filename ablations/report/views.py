@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ablations.harness.cell import Scope
 from ablations.harness.record import Record
 from ablations.harness.store import PlannedExperiment
 from ablations.report import axes
@@ -12,7 +13,15 @@ from ablations.report.statistics import CannotTell, Fit, Point, exponent, slope
 from ablations.report.style import rank
 from ablations.report.units import listed, setting
 
-MODE_WORDS: Mapping[str, str] = {"forward": "forward", "forward_backward": "forward + backward", "learn": "training"}
+MODE_WORDS: Mapping[str, str] = {
+    "forward": "forward",
+    "forward_backward": "forward + backward",
+    "training_step": "training step",
+    "learn": "training",
+}
+
+SCOPES: tuple[Scope, ...] = ("attention", "model")
+"""In the order of a report."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +92,11 @@ class Series:
 
 @dataclass(frozen=True)
 class KindResults:
-    """All groups of one kind of workload in an experiment.
+    """All groups of one kind of workload in an experiment, whole models or attention alone.
 
     Attributes:
         kind: `time`, `memory` or `learn`.
+        scope: What takes the steps.
         columns: Settings that a table needs a column for.
         independent: Those that tell series and places apart.
         horizontal: The one that figures are drawn over, or `None` if no number varies.
@@ -94,10 +104,16 @@ class KindResults:
     """
 
     kind: str
+    scope: Scope
     columns: tuple[str, ...]
     independent: tuple[str, ...]
     horizontal: str | None
     groups: tuple[Group, ...]
+
+    @property
+    def compares(self) -> bool:
+        """Whether there is another's code among them."""
+        return any(group.cell.implementation != "ours" for group in self.groups)
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -146,19 +162,19 @@ class ExperimentResults:
     kinds: tuple[KindResults, ...]
 
     def kind(self, name: str) -> KindResults | None:
-        """The results of one kind of workload, if the experiment has it."""
-        return next((kind for kind in self.kinds if kind.kind == name), None)
+        """The results of one kind of workload on whole models, if the experiment has it."""
+        return next((kind for kind in self.kinds if (kind.kind, kind.scope) == (name, "model")), None)
 
 
 def experiment_results(planned: PlannedExperiment, records: Sequence[Record]) -> ExperimentResults:
     """Match records with the plan and sum them up. Records of cells that the plan does not have are left alone."""
     attempts = attempts_of(planned.cells, records)
     groups = groups_of(attempts)
-    kinds = tuple(_kind_results(kind, groups) for kind in ("time", "memory", "learn"))
+    kinds = (_kind_results(kind, scope, groups) for scope in SCOPES for kind in ("time", "memory", "learn"))
     return ExperimentResults(planned, attempts, tuple(kind for kind in kinds if kind.groups))
 
 
-def _kind_results(kind: str, groups: Sequence[Group]) -> KindResults:
-    own = tuple(group for group in groups if group.kind == kind)
+def _kind_results(kind: str, scope: Scope, groups: Sequence[Group]) -> KindResults:
+    own = tuple(group for group in groups if (group.kind, group.cell.scope) == (kind, scope))
     cells = [group.cell for group in own]
-    return KindResults(kind, axes.shown(cells), axes.independent(cells), axes.horizontal(cells), own)
+    return KindResults(kind, scope, axes.shown(cells), axes.independent(cells), axes.horizontal(cells), own)

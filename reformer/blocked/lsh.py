@@ -47,9 +47,6 @@ def lsh_attention(
     Raises:
         ValueError: The sequence has more than 2^22 positions.
     """
-    length = query_BHLK.shape[2]
-    if length > LONGEST:
-        raise ValueError(f"length {length} is above the {LONGEST} that backend='blocked' can tell apart; use 'eager'")
     options = Options.of(score_scale, window, causal, same_bucket_only, deduplicate, drop)
     out_BHLK: Tensor = OPERATOR.attend(query_BHLK, value_BHLK, bucket_BHRL, valid_BL, *options)[0]
     return out_BHLK
@@ -74,6 +71,9 @@ def _attend(
     options = Options(
         score_scale, chunk_len, n_before, n_after, wrap, causal, same_bucket_only, deduplicate, rate, seed
     )
+    length = query_BHLK.shape[2]
+    if length > LONGEST:
+        raise ValueError(f"length {length} is above the {LONGEST} that backend='blocked' can tell apart; use 'eager'")
     position_BHRS = sort_by_bucket(bucket_BHRL)
     out_BHLK, lse_BHRL = empty_heads(value_BHLK), _lse_like(query_BHLK, bucket_BHRL)
     for here, group in _groups(query_BHLK, value_BHLK, bucket_BHRL, position_BHRS, valid_BL, options):

@@ -158,6 +158,9 @@ class LSHAttention(Frozen):
             each time (the authors' code).
         score_scale: See `ScoreScale`.
         dropout: Of attention weights.
+        save_attention_output: Whether layers that are recomputed in the backward pass, `checkpointed` and `reversible`
+            ones, keep what attention gave in training, and do not attend again: a vector of each head, and some numbers
+            for each round, per position and layer. A backend with a backward pass of its own must compute it.
         backend: What computes it, see `Backend`. A backend that cannot is an error, here or when it is called; none
             stands in for another.
 
@@ -178,6 +181,7 @@ class LSHAttention(Frozen):
     deduplicate: bool = False
     score_scale: ScoreScale = "unit_key"
     dropout: Rate = 0.0
+    save_attention_output: bool = False
     backend: Backend = "blocked"
 
     @model_validator(mode="after")
@@ -186,6 +190,11 @@ class LSHAttention(Frozen):
             raise ValueError(
                 f"dropout={self.dropout} of attention weights is not served by backend='triton'; "
                 "use 'blocked' or 'eager', or drop out elsewhere"
+            )
+        if self.backend == "eager" and self.save_attention_output:
+            raise ValueError(
+                "save_attention_output=True is not served by backend='eager', whose backward pass is autograd's and "
+                "needs all scores; use 'blocked' or 'triton'"
             )
         return self
 

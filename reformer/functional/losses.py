@@ -110,8 +110,8 @@ class _Constant(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, d_x: Tensor) -> tuple[Tensor, Tensor]:
         raise RuntimeError(
-            "A chunked loss cannot be differentiated twice: it takes its gradients while the logits are there, and keeps "
-            "no logits. Use torch.nn.functional.cross_entropy on the model's logits."
+            "A chunked loss cannot be differentiated twice: it takes its gradients while the logits are there, and "
+            "keeps no logits. Use torch.nn.functional.cross_entropy on the model's logits."
         )
 
 

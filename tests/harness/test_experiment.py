@@ -3,18 +3,18 @@
 import json
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import get_args
 
 import pytest
 
-from ablations.harness.cell import Cell, PeakMemory, TimeStep
+from ablations.harness.cell import LSH_PEERS, Cell, PeakMemory, TimeStep
 from ablations.harness.errors import UserError
 from ablations.harness.experiment import AXES, Experiment, Grid, Profile, Scale, parse_axes, parse_axis, parse_profile
 from ablations.harness.plan import in_order, make_plan, pending
 from ablations.suite import EXPERIMENTS, chosen
 from reformer.config import LSHAttention
-from tests.harness.cells import SIZES, cell, here, record
+from tests.harness.cells import SIZES, cell, config, here, record
 
 MODEL = {key: value for key, value in SIZES.items() if key != "n_layers"}
 AXES_OF_A_TRIAL: dict[str, tuple[int | str, ...]] = {
@@ -50,6 +50,9 @@ def test_every_experiment_expands_at_every_scale(experiment: Experiment, profile
     assert all(cell.length == cell.config.max_len for cell in cells)
     # Every named variant keeps its name: nothing else in the grid turns a switch.
     assert {"dense", "reformer"} <= {cell.config.variant for cell in cells}
+    ours = [one for cell in cells if cell.implementation == "ours" for one in cell.config.attentions]
+    backends = {one.backend for one in ours if isinstance(one, LSHAttention)}
+    assert backends == {"triton" if profile == "gpu" else "blocked"}
 
 
 def test_an_axis_that_a_variant_does_not_have_multiplies_no_cells() -> None:
@@ -67,6 +70,42 @@ def test_seeds_are_outermost_and_variants_innermost() -> None:
     assert first == ["dense", "dense", "reformer", "reformer"]
 
 
+@pytest.mark.parametrize("profile", get_args(Profile))
+def test_a_round_visits_all_implementations_of_one_thing_back_to_back(profile: Profile) -> None:
+    (peers,) = chosen(["peers"])
+    cells = peers.cells(profile, "cpu")
+    hashing = [one for one in cells if one.implementation in {"ours", *LSH_PEERS} and one.scope == "attention"]
+    things = [rounds_of_one_thing(one) for one in hashing]
+    # Once left, a thing does not come again in its round.
+    assert [thing for thing, _ in groupby(things)] == list(dict.fromkeys(things))
+    assert [one.seed for one in cells] == sorted(one.seed for one in cells)
+
+
+def rounds_of_one_thing(one: Cell) -> tuple[object, ...]:
+    (attention,) = one.config.attentions
+    assert isinstance(attention, LSHAttention)
+    return (one.seed, one.workload, one.length, one.dtype, attention.n_hashes)
+
+
+def test_peers_have_no_backend_of_ours() -> None:
+    axes: dict[str, tuple[int | str, ...]] = {
+        **AXES_OF_A_TRIAL,
+        "variant": ("reformer",),
+        "backend": ("eager", "blocked"),
+        "implementation": ("ours", "huggingface"),
+    }
+    grid = Grid(workloads=(TimeStep(mode="forward"),), axes=axes)
+    trial = TRIAL.model_copy(update={"scales": {"cpu": Scale(model=MODEL, grids=(grid,))}})
+    cells = trial.cells("cpu", "cpu")
+    ours = [one for one in cells if one.implementation == "ours"]
+    assert len(ours) == 2 * (len(cells) - len(ours))
+
+
+def test_a_peer_that_cannot_compute_a_variant_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="implementation='huggingface' at scope='model' is LSH attention only"):
+        TRIAL.with_axis("implementation", ("huggingface",)).cells("cpu", "cpu")
+
+
 def test_equal_cells_have_equal_ids_and_every_field_counts() -> None:
     base = cell()
     again = Cell.model_validate(json.loads(base.model_dump_json()))
@@ -78,6 +117,11 @@ def test_equal_cells_have_equal_ids_and_every_field_counts() -> None:
         cell(batch=2),
         cell(device="cuda"),
         cell(experiment="other"),
+        cell(dtype="bfloat16"),
+        cell("lsh_only"),
+        cell("lsh_only", implementation="huggingface"),
+        cell("lsh_only", scope="attention"),
+        cell("lsh_only", config=config("lsh_only", attention=LSHAttention(backend="eager"))),
         cell(workload=TimeStep(mode="forward_backward", seconds=0.01)),
     ]
     assert len({base.id, *(one.id for one in changed)}) == 1 + len(changed)
@@ -157,6 +201,13 @@ def test_records_of_other_packages_do_not_count_as_done() -> None:
     environment = here()
     other = environment.model_copy(update={"packages": {**environment.packages, "torch": "1.0"}})
     assert pending([cell()], [record(cell(), other)], environment, retry_failed=False) == (cell(),)
+
+
+def test_a_peer_s_version_matters_to_that_peer_alone() -> None:
+    environment = here()
+    other = environment.model_copy(update={"packages": {**environment.packages, "transformers": "1.0"}})
+    cells = (cell("lsh_only"), cell("lsh_only", implementation="huggingface"))
+    assert pending(cells, [record(one, other) for one in cells], environment, retry_failed=False) == cells[1:]
 
 
 def test_planning_imports_no_torch() -> None:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ablations.harness.cell import Ceiling
+from ablations.harness.measure.ceiling import measure_ceilings
 from ablations.harness.measure.memory import _peak, peak_resident_bytes, peak_tensor_bytes
 from ablations.harness.measure.time import sample_steps
 from ablations.harness.steps import build_trial
@@ -105,6 +107,27 @@ def test_a_warm_up_that_does_not_settle_says_so(monkeypatch: pytest.MonkeyPatch)
     )
     assert not samples.steady
     assert sum(samples.warm_up) >= 0.3
+
+
+@pytest.mark.parametrize(("second", "steady"), [(1, True), (3, False)])
+def test_one_long_step_is_warm_up_enough_and_the_first_sample_tells_whether_it_had_settled(
+    second: int, steady: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablations.harness.measure.time.WARM_UP_LIMIT_SECONDS", 0.05)
+    lengths = iter((1, second))
+    samples = sample_steps(
+        lambda: time.sleep(0.06 * next(lengths)), before=lambda: None, device=CPU, min_samples=1, seconds=0.0
+    )
+    assert (len(samples.warm_up), len(samples.timed)) == (1, 1)
+    assert samples.steady == steady
+
+
+def test_ceilings_keep_every_repeat_but_the_first() -> None:
+    workload = Ceiling(widths=(24, 48), copy_bytes=5000, repeats=4)
+    found = measure_ceilings(workload, CPU, torch.bfloat16)
+    assert [(one.width, len(one.seconds)) for one in found.products] == [(24, 3), (48, 3)]
+    assert (found.copy_bytes, len(found.copy_seconds)) == (5000, 3)
+    assert min(seconds for one in found.products for seconds in one.seconds) > 0
 
 
 def peak_bytes(variant: str, n_layers: int) -> int:

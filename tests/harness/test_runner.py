@@ -11,10 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ablations.harness.cell import PeakMemory, TimeStep
-from ablations.harness.record import LearningCurve, PeakBytes, StepTimes
+from ablations.harness.cell import Ceiling, PeakMemory, TimeStep
+from ablations.harness.record import Ceilings, LearningCurve, PeakBytes, StepTimes
 from ablations.harness.request import Request
 from ablations.harness.runner import Runner, _outcome, _read_outcome
+from reformer.config import LSHAttention
 from tests.harness.cells import cell, config, here, learning_cell
 
 
@@ -52,6 +53,44 @@ def test_a_memory_cell_is_exact_and_the_same_in_every_process(runner: Runner) ->
     assert first.os_peak_bytes is not None
     assert first.process_bytes is None
     assert first.process_missing
+
+
+@pytest.mark.parametrize("implementation", ["ours", "huggingface", "lucidrains"])
+def test_attention_alone_of_every_implementation_becomes_a_record(implementation: str, runner: Runner) -> None:
+    small = config("lsh_only", length=48, attention=LSHAttention(chunk_len=6, n_hashes=3))
+    one = cell(config=small, length=48, batch=5, scope="attention", implementation=implementation)
+    record = runner.run(one, timeout_seconds=120)
+    assert (record.status, record.reason) == ("ok", None)
+    assert isinstance(record.measurement, StepTimes)
+    assert record.measurement.tokens_per_step == 5 * 48
+
+
+def test_a_machine_s_ceilings_become_a_record(runner: Runner) -> None:
+    record = runner.run(
+        cell(scope="machine", dtype="bfloat16", workload=Ceiling(widths=(32,), copy_bytes=4096)), timeout_seconds=60
+    )
+    assert isinstance(record.measurement, Ceilings)
+    assert [one.width for one in record.measurement.products] == [32]
+
+
+def test_what_does_not_exist_here_is_unsupported_with_its_reason(runner: Runner) -> None:
+    dense = config("dense_separate_qk", length=48)
+    one = cell(config=dense, length=48, scope="attention", implementation="sdpa_cudnn")
+    record = runner.run(one, timeout_seconds=60)
+    assert record.status == "unsupported"
+    assert record.reason
+    assert "No viable backend" in record.reason
+
+
+def test_the_system_s_view_of_memory_is_left_out_where_it_is_not_asked_for(runner: Runner) -> None:
+    asked, not_asked = (
+        runner.run(cell(workload=PeakMemory(mode="forward", resident=resident)), timeout_seconds=60).measurement
+        for resident in (True, False)
+    )
+    assert isinstance(asked, PeakBytes)
+    assert isinstance(not_asked, PeakBytes)
+    assert asked.peak_bytes == not_asked.peak_bytes
+    assert (not_asked.os_peak_bytes, not_asked.os_peak_missing) == (None, "not asked for")
 
 
 def test_a_cell_s_process_is_gone_once_its_record_is_there(runner: Runner) -> None:

@@ -9,6 +9,7 @@ from ablations.harness import store
 from ablations.harness.errors import UserError
 from ablations.harness.record import SCHEMA, Record
 from ablations.harness.store import Plan, PlannedExperiment
+from reformer.config import LSHAttention
 from tests.harness.cells import cell, here, record
 
 
@@ -119,6 +120,34 @@ def test_records_of_schema_1_still_load() -> None:
     ]
     for one in records:
         assert one.cell_id == one.cell.id, "the id of a cell must not change from version to version"
+
+
+def test_records_of_schema_2_load_as_whole_models_of_ours_whose_hashing_was_eager() -> None:
+    dense, reformer, mixed = store.read_records(Path(__file__).parent / "schema_2.jsonl")
+    for one in (dense, reformer, mixed):
+        assert (one.cell.scope, one.cell.implementation, one.cell.dtype) == ("model", "ours", "float32")
+        assert one.schema_version == SCHEMA
+        assert one.cell_id == one.cell.id
+    assert dense.measurement is not None
+    assert mixed.status == "oom"
+    (attention,) = reformer.cell.config.attentions
+    local, lsh = mixed.cell.config.attentions
+    assert isinstance(attention, LSHAttention)
+    assert isinstance(lsh, LSHAttention)
+    assert (local.kind, attention.backend, lsh.backend, lsh.n_hashes) == ("local", "eager", "eager", 3)
+
+
+def test_a_plan_of_schema_2_asks_for_what_its_records_measured(tmp_path: Path) -> None:
+    old = [json.loads(line) for line in (Path(__file__).parent / "schema_2.jsonl").read_text().splitlines()]
+    experiment = {"profile": "cpu", "name": "trial", "title": "t", "question": "?"}
+    plan = {"experiments": [{**experiment, "cells": [one["cell"] for one in old]}]}
+    folder = tmp_path / "a-machine"
+    folder.mkdir()
+    (folder / "plan.json").write_text(json.dumps(plan))
+    (folder / "machine.json").write_text(here().model_dump_json())
+    (folder / "trial.jsonl").write_text("".join(json.dumps(one) + "\n" for one in old))
+    (results,) = store.load_results(tmp_path)
+    assert [cell.id for cell in results.plan.experiments[0].cells] == [one.cell_id for one in results.records]
 
 
 def test_a_plan_keeps_what_only_earlier_runs_asked_for(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 CASES = {
     "lsh attention": 300,
+    "blocked": 150,
     "local attention": 80,
     "dense attention": 40,
     "reversible": 150,

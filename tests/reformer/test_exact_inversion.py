@@ -1,6 +1,7 @@
 """Reversible layers on a grid: undone bit for bit, so that nothing needs to be kept for the recomputation."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -116,7 +117,7 @@ def test_the_range_is_checked_without_gradients_under_autocast_compiled_and_expo
         torch.compiler.reset()
         compiled = torch.compile(Checked(), backend=backend, fullgraph=True)
         compiled(inside)
-        refused(lambda compiled=compiled: compiled(outside))
+        refused(partial(compiled, outside))
     exported = torch.export.export(Checked(), (inside,)).module()
     exported(inside)
     refused(lambda: exported(outside))

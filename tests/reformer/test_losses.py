@@ -1,6 +1,7 @@
 """The chunked loss against PyTorch's cross-entropy over all logits at once."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,14 +16,22 @@ from tests.reformer.models import gradients, model, tokens
 BATCH, LENGTH, WIDTH, VOCABULARY = 3, 41, 10, 57
 
 
-def leaves(dtype: torch.dtype = torch.float64, scale: float = 1.0) -> list[Tensor]:
-    """Hidden, weight and bias."""
+Head = tuple[Tensor, Tensor, Tensor]
+"""Hidden, weight and bias."""
+
+
+def leaves(dtype: torch.dtype = torch.float64, scale: float = 1.0) -> Head:
     generator = torch.Generator().manual_seed(0)
-    shapes = ((BATCH, LENGTH, WIDTH), (VOCABULARY, WIDTH), (VOCABULARY,))
-    return [
-        (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype).requires_grad_()
-        for shape in shapes
-    ]
+    hidden, weight, bias = (
+        scale * torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in ((BATCH, LENGTH, WIDTH), (VOCABULARY, WIDTH), (VOCABULARY,))
+    )
+    return copies((hidden, weight, bias), dtype)
+
+
+def copies(head: Head, dtype: torch.dtype, device: torch.device | str = "cpu") -> Head:
+    hidden, weight, bias = (leaf.detach().to(dtype).to(device).clone().requires_grad_() for leaf in head)
+    return hidden, weight, bias
 
 
 def targets() -> tuple[Tensor, Tensor]:
@@ -59,23 +68,25 @@ def test_loss_and_gradients_are_those_of_all_logits_at_once(
     loss = chunked_cross_entropy(*head, target_BL, chunk_len=chunk_len, counted_BL=counted)
     assert loss.dtype == dtype
     found = with_gradients(3 * loss, head)
-    wide = [leaf.detach().double().requires_grad_() for leaf in head]
+    wide = copies(head, torch.float64)
     expected = with_gradients(3 * plain(*wide, target_BL, counted), wide)
     for one, right in zip(found, expected, strict=True):
         assert one.dtype == dtype
         assert (one.double() - right).norm() <= limit * right.norm()
 
 
-def chunked(*given: Tensor) -> Tensor:
-    return chunked_cross_entropy(*given[:4], chunk_len=7, counted_BL=given[4])
+def chunked(
+    hidden: Tensor, weight: Tensor, bias: Tensor, target_BL: Tensor, counted_BL: Tensor, chunk_len: int = 7
+) -> Tensor:
+    return chunked_cross_entropy(hidden, weight, bias, target_BL, chunk_len=chunk_len, counted_BL=counted_BL)
 
 
 def assert_errs_little(dtype: torch.dtype, device: torch.device, *, autocast: bool = False) -> None:
     """Of every position's loss, and of each gradient, at most twice what all logits at once err, against float64."""
     target_BL, counted_BL = (tensor.to(device) for tensor in targets())
-    exact = [leaf.detach().to(torch.float32 if autocast else dtype).to(device) for leaf in leaves()]
+    exact = copies(leaves(), torch.float32 if autocast else dtype, device)
 
-    def outcome(run: Callable[..., Tensor], head: list[Tensor], *, narrow: bool) -> list[Tensor]:
+    def outcome(run: Callable[..., Tensor], head: Head, *, narrow: bool) -> list[Tensor]:
         with torch.autocast(device.type, dtype=dtype, enabled=autocast and narrow):
             loss = run(*head, target_BL, counted_BL)
             with torch.no_grad():
@@ -86,12 +97,11 @@ def assert_errs_little(dtype: torch.dtype, device: torch.device, *, autocast: bo
                 ]
         return [torch.stack(alone), *torch.autograd.grad(loss, head)]
 
-    expected = outcome(plain, [leaf.double().requires_grad_() for leaf in exact], narrow=False)
+    expected = outcome(plain, copies(exact, torch.float64, device), narrow=False)
     errors = []
     for run in (chunked, plain):
-        head = [leaf.clone().requires_grad_() for leaf in exact]
-        found = outcome(run, head, narrow=True)
-        assert [one.dtype for one in found[1:]] == [leaf.dtype for leaf in head]
+        found = outcome(run, copies(exact, exact[0].dtype, device), narrow=True)
+        assert [one.dtype for one in found[1:]] == [leaf.dtype for leaf in exact]
         errors.append(
             [float((one.double() - right).norm() / right.norm()) for one, right in zip(found, expected, strict=True)]
         )
@@ -126,7 +136,7 @@ def test_float16_gradients_neither_overflow_nor_vanish() -> None:
         weight[0] = 0.5
     loss = chunked_cross_entropy(hidden, weight, bias, torch.ones(1, 100_000, dtype=torch.int64), chunk_len=50_000)
     d_hidden, d_weight, d_bias = torch.autograd.grad(1024 * loss, (hidden, weight, bias))
-    wide = [leaf.detach().double().requires_grad_() for leaf in (hidden, weight, bias)]
+    wide = copies((hidden, weight, bias), torch.float64)
     expected = torch.autograd.grad(1024 * plain(*wide, torch.ones(1, 100_000, dtype=torch.int64)), wide)
     for one, right in zip((d_hidden, d_weight, d_bias), expected, strict=True):
         assert (one.double() - right).norm() < 2e-3 * right.norm()
@@ -137,7 +147,7 @@ def test_what_wants_no_gradient_gets_none_and_costs_none(frozen: tuple[int, ...]
     target_BL, counted_BL = targets()
     results = []
     n_products = 0
-    for run in (plain, lambda *given: chunked_cross_entropy(*given[:-1], chunk_len=41, counted_BL=given[-1])):
+    for run in (plain, partial(chunked, chunk_len=41)):
         head = leaves()
         for index in frozen:
             head[index].requires_grad_(False)
@@ -186,7 +196,8 @@ def test_the_loss_is_the_same_without_gradients(dtype: torch.dtype) -> None:
     assert loss.requires_grad
     with torch.no_grad():
         without = chunked_cross_entropy(*head, target_BL, chunk_len=10, counted_BL=counted_BL)
-    frozen = chunked_cross_entropy(*(x.detach() for x in head), target_BL, chunk_len=10, counted_BL=counted_BL)
+    hidden, weight, bias = (leaf.detach() for leaf in head)
+    frozen = chunked_cross_entropy(hidden, weight, bias, target_BL, chunk_len=10, counted_BL=counted_BL)
     assert not without.requires_grad
     assert not frozen.requires_grad
     torch.testing.assert_close(without, loss.detach(), rtol=1e-6, atol=0)

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ablations.harness.cell import Cell, Learn, PeakMemory, TimeStep, Workload
+from ablations.harness.cell import Ceiling, Cell, KernelTimes, Learn, PeakMemory, TimeStep, Workload
 from ablations.harness.record import (
+    Ceilings,
     Environment,
     Evaluation,
+    KernelSeconds,
+    KernelTime,
     LearningCurve,
+    MatrixProducts,
     Measurement,
     PeakBytes,
     Record,
@@ -162,6 +166,16 @@ def measurement(one: Cell, *, noise: float = 0.03) -> Measurement:
             return _peak(one)
         case Learn():
             return _curve(one, one.workload, generator)
+        case Ceiling():
+            return ceilings()
+        case KernelTimes():
+            return KernelSeconds(kernels=(KernelTime(name="attend_kernel", calls=10, seconds=0.25),), steps=10)
+
+
+def ceilings(*, flops: float = 2.5e12, bandwidth: float = 1.5e12) -> Ceilings:
+    """Of a machine of these rates."""
+    products = (MatrixProducts(width=10, seconds=(2000 / flops,)),)
+    return Ceilings(products=products, copy_bytes=1000, copy_seconds=(2000 / bandwidth,), threads=4)
 
 
 def _times(one: Cell, generator: np.random.Generator, noise: float) -> StepTimes:

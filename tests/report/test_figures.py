@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from typing import get_args
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from ablations.harness.cell import Cell
+from ablations.harness.cell import Cell, Implementation
 from ablations.harness.record import Status
 from ablations.report.figures import Figure, figures
 from ablations.report.style import LOOKS, look
@@ -74,9 +75,20 @@ def test_a_variant_has_one_marker_in_every_figure_and_no_other_has_it(all_figure
 
 
 def test_every_variant_and_control_has_a_look_of_its_own() -> None:
-    assert set(LOOKS) == {*VARIANTS, *CONTROLS}
-    assert len({one.colour for one in LOOKS.values()}) == len(LOOKS)
-    assert len({one.marker for one in LOOKS.values()}) == len(LOOKS)
+    assert set(LOOKS) == {*VARIANTS, *CONTROLS, *get_args(Implementation)}
+    assert_all_differ({*VARIANTS, *CONTROLS})
+
+
+def test_what_is_compared_differs_in_look_and_ours_looks_like_the_reformer() -> None:
+    assert_all_differ(set(get_args(Implementation)))
+    assert_all_differ({"reformer", "lsh_only", "lsh_checkpointed", "huggingface", "lucidrains"}, markers=False)
+    assert LOOKS["ours"] == LOOKS["reformer"]
+
+
+def assert_all_differ(names: set[str], *, markers: bool = True) -> None:
+    looks = [LOOKS[name] for name in names]
+    assert len({one.colour for one in looks}) == len(names)
+    assert len({one.marker for one in looks}) == len(names) or not markers
 
 
 def test_an_unknown_variant_has_a_look_that_follows_from_its_name() -> None:

@@ -50,30 +50,35 @@ def sample_steps(
     gc.collect()
     gc.disable()
     try:
-        warm_up, steady = _warm_up(step, before, device)
-        timed: list[Sample] = []
-        while len(timed) < MOST_SAMPLES and (len(timed) < min_samples or sum(s.wall for s in timed) < seconds):
+        warm_up = _warm_up(step, before, device)
+        samples: list[Sample] = []
+        while len(samples) < MOST_SAMPLES and (len(samples) < min_samples or sum(s.wall for s in samples) < seconds):
             before()
-            timed.append(_timed(step, device))
+            samples.append(timed(step, device))
     finally:
         gc.enable()
-    return Samples(tuple(timed), tuple(warm_up), steady)
+    settled = _alike(warm_up[-2], warm_up[-1]) if len(warm_up) > 1 else _alike(warm_up[-1], samples[0].wall)
+    return Samples(tuple(samples), tuple(warm_up), settled)
 
 
-def _warm_up(step: Callable[[], None], before: Callable[[], None], device: torch.device) -> tuple[list[float], bool]:
+def _warm_up(step: Callable[[], None], before: Callable[[], None], device: torch.device) -> list[float]:
     taken: list[float] = []
     while True:
         before()
-        taken.append(_timed(step, device).wall)
-        if len(taken) < WARM_UP_STEPS:
-            continue
-        steady = abs(taken[-1] - taken[-2]) < STEADY_WITHIN * taken[-1]
-        limit = sum(taken) >= WARM_UP_LIMIT_SECONDS or len(taken) >= MOST_WARM_UP_STEPS
-        if limit or (steady and sum(taken) >= WARM_UP_SECONDS):
-            return taken, steady
+        taken.append(timed(step, device).wall)
+        # One step as long as this has warmed up what there is; whether it had settled, the first sample tells.
+        if sum(taken) >= WARM_UP_LIMIT_SECONDS or len(taken) >= MOST_WARM_UP_STEPS:
+            return taken
+        if len(taken) >= WARM_UP_STEPS and _alike(*taken[-2:]) and sum(taken) >= WARM_UP_SECONDS:
+            return taken
 
 
-def _timed(step: Callable[[], None], device: torch.device) -> Sample:
+def _alike(before: float, after: float) -> bool:
+    return abs(after - before) < STEADY_WITHIN * after
+
+
+def timed(step: Callable[[], None], device: torch.device) -> Sample:
+    """One step, timed; seconds."""
     return _timed_on_gpu(step) if device.type == "cuda" else _timed_on_cpu(step)
 
 

@@ -1,8 +1,10 @@
 """Figures as SVG text. The only part of the report that draws, and so the only one that imports matplotlib."""
 
 from ablations.report.figures.canvas import Figure, Quantity
+from ablations.report.figures.comparing import comparison_figures
 from ablations.report.figures.learning import learning_figure
 from ablations.report.figures.scaling import scaling_figure
+from ablations.report.floor import Ceiling
 from ablations.report.units import BYTES, SECONDS, TOKENS_PER_SECOND
 from ablations.report.views import KindResults
 
@@ -13,15 +15,18 @@ MEMORY = Quantity("memory", BYTES, lambda group: group.estimate)
 THROUGHPUT = Quantity("throughput", TOKENS_PER_SECOND, lambda group: group.tokens_per_second)
 
 
-def figures(kind: KindResults, prefix: str) -> tuple[Figure, ...]:
+def figures(kind: KindResults, prefix: str, ceiling: Ceiling | None = None) -> tuple[Figure, ...]:
     """All figures of one kind of workload; none where no cell of it has a result.
 
     Args:
         kind: What to draw.
         prefix: A slug, unique on the page, that every figure's name begins with.
+        ceiling: What the machine can do at most, for the floor of a comparison.
     """
     if not any(group.estimate for group in kind.groups):
         return ()
+    if kind.compares:
+        return comparison_figures(kind, prefix, ceiling)
     if kind.kind == "learn":
         return (learning_figure(kind, f"{prefix}-learning"),)
     # Over length a step holds ever more tokens; over any other axis tokens per second is only time upside down.

@@ -26,8 +26,17 @@ def scale_x(axes: Axes, horizontal: str | None, all_series: Sequence[Series]) ->
         return
     if horizontal == "length":
         axes.set_xscale("log", base=2)
+    _ticks(axes, horizontal, places(all_series))
+
+
+def along_lengths(axes: Axes, lengths: Sequence[float]) -> None:
+    """Ticks at these lengths."""
+    axes.set_xscale("log", base=2)
+    _ticks(axes, "length", lengths)
+
+
+def _ticks(axes: Axes, horizontal: str, ticks: Sequence[float]) -> None:
     axes.set_xlabel(axis_words(horizontal).label)
-    ticks = places(all_series)
     axes.xaxis.set_major_locator(FixedLocator(_thinned(ticks)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.10g}"))
@@ -56,12 +65,13 @@ def scale_y(panels: Sequence[Axes], kind: KindResults, quantity: Quantity) -> No
     """Logarithmic over length and where values lie far apart; straight from zero otherwise, to read slopes off."""
     values = [estimate.value for group in kind.groups if (estimate := quantity.of(group))]
     if min(values) > 0 and (kind.horizontal == "length" or max(values) > FLATTENING * min(values)):
-        _logarithmic(panels, quantity.unit, max(values) / min(values))
+        logarithmic(panels, quantity.unit, max(values) / min(values))
     else:
         _straight(panels, quantity.unit, max(values))
 
 
-def _logarithmic(panels: Sequence[Axes], unit: Unit, spread: float) -> None:
+def logarithmic(panels: Sequence[Axes], unit: Unit, spread: float) -> None:
+    """A logarithmic axis whose ticks carry their units, for values that lie a factor of `spread` apart."""
     for axes in panels:
         if unit is BYTES:
             axes.set_yscale("log", base=2)

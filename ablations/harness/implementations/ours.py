@@ -1,0 +1,80 @@
+"""This project's models, and the LSH attention of one layer without its projections."""
+
+import torch
+from torch import Tensor
+
+from ablations.harness.cell import Cell
+from ablations.harness.implementations.inputs import generator_of, tokens, torch_dtype, vectors
+from ablations.harness.trial import Trial
+from reformer.config import LSHAttention
+from reformer.functional.hashing import random_rotations
+from reformer.functional.windows import Window
+from reformer.kinds import lsh_functions
+from reformer.model import ReformerLM
+from reformer.randomness import derived_seed
+
+
+def build_model(cell: Cell) -> ReformerLM:
+    """The cell's model with its initial weights: drawn on the CPU, so that they are the same on every device."""
+    generator = torch.Generator().manual_seed(derived_seed(cell.seed, "weights"))
+    return ReformerLM(cell.config, generator).to(device=cell.device, dtype=torch_dtype(cell))
+
+
+def model_trial(cell: Cell) -> Trial:
+    """The whole language model with its loss."""
+    model, (token_BL, target_BL), seed = build_model(cell), tokens(cell), derived_seed(cell.seed, "call")
+
+    def output() -> Tensor:
+        return model.loss(token_BL, target_BL, seed=seed)
+
+    return Trial(output, None, tuple(model.parameters()), token_BL.device, token_BL.numel())
+
+
+def attention_trial(cell: Cell) -> Trial:
+    """Hashing and LSH attention, with rotations drawn anew in every step."""
+    query_key, value, gradient = vectors(cell, 3)
+    wanted = (query_key.requires_grad_(), value.requires_grad_())
+    generator = generator_of(cell, "rotations")
+
+    def output() -> Tensor:
+        return attend(cell, query_key, value, rotations(cell, generator))
+
+    return Trial(output, gradient, wanted, query_key.device, cell.batch * cell.length)
+
+
+def rotations(cell: Cell, generator: torch.Generator) -> Tensor:
+    """What a step hashes against, rotation_HRKN."""
+    lsh, config = lsh_of(cell), cell.config
+    return random_rotations(
+        generator, n_heads=config.n_heads, d_head=config.d_head, n_hashes=lsh.n_hashes, n_buckets=_buckets(lsh)
+    )
+
+
+def attend(cell: Cell, query_key_BHLK: Tensor, value_BHLK: Tensor, rotation_HRKN: Tensor) -> Tensor:
+    """Hash, then attend, with the functions of the config's backend."""
+    lsh = lsh_of(cell)
+    hash_vectors, lsh_attention = lsh_functions(lsh.backend)
+    bucket_BHRL = hash_vectors(query_key_BHLK, rotation_HRKN, n_buckets=_buckets(lsh))
+    out_BHLK: Tensor = lsh_attention(
+        query_key_BHLK,
+        value_BHLK,
+        bucket_BHRL,
+        score_scale=1.0 if lsh.score_scale == "unit_key" else float(cell.config.d_head**-0.5),
+        window=Window(lsh.chunk_len, lsh.n_chunks_before, lsh.n_chunks_after, lsh.wrap),
+        causal=cell.config.causal,
+        same_bucket_only=lsh.same_bucket_only,
+        deduplicate=lsh.deduplicate,
+    )
+    return out_BHLK
+
+
+def lsh_of(cell: Cell) -> LSHAttention:
+    """The one LSH attention of the cell's config; that there is one was checked when the cell was made."""
+    attention = cell.config.attentions[0]
+    assert isinstance(attention, LSHAttention), "a cell of LSH attention has no other"
+    return attention
+
+
+def _buckets(lsh: LSHAttention) -> tuple[int, ...]:
+    assert lsh.n_buckets is not None, "ReformerConfig fixes the bucket count"
+    return lsh.n_buckets

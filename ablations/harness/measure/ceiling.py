@@ -1,0 +1,42 @@
+"""What a machine can do at most: the rate of large matrix products, and of copying a large tensor."""
+
+import gc
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ablations.harness.cell import Ceiling
+from ablations.harness.measure.time import timed
+from ablations.harness.record import Ceilings, MatrixProducts
+
+
+def measure_ceilings(workload: Ceiling, device: torch.device, dtype: torch.dtype) -> Ceilings:
+    """Every width's product and the copy, each so many times, into memory that is there already."""
+    gc.collect()
+    return Ceilings(
+        products=tuple(_products(width, workload.repeats, device, dtype) for width in workload.widths),
+        copy_bytes=workload.copy_bytes,
+        copy_seconds=_copies(workload.copy_bytes, workload.repeats, device),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _products(width: int, repeats: int, device: torch.device, dtype: torch.dtype) -> MatrixProducts:
+    left, right = (torch.randn(width, width, device=device).to(dtype) for _ in range(2))
+    out = torch.empty_like(left)
+    return MatrixProducts(width=width, seconds=_repeated(lambda: torch.mm(left, right, out=out), repeats, device))
+
+
+def _copies(size: int, repeats: int, device: torch.device) -> tuple[float, ...]:
+    source: Tensor = torch.ones(size, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    return _repeated(lambda: target.copy_(source), repeats, device)
+
+
+def _repeated(once: Callable[[], object], repeats: int, device: torch.device) -> tuple[float, ...]:
+    def step() -> None:
+        once()
+
+    samples = [timed(step, device) for _ in range(repeats)]
+    return tuple(sample.wall if sample.device is None else sample.device for sample in samples[1:])

@@ -1,0 +1,158 @@
+"""Tables of comparisons: each contender's time or peak, its ratio to ours, and how far it is above the floor."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ablations.harness.cell import Scope
+from ablations.harness.record import Ceilings
+from ablations.report.comparison import Block, blocks, ratio_to
+from ablations.report.floor import Ceiling, copy_rate, matrix_rate, work_of
+from ablations.report.groups import Attempt, Group
+from ablations.report.statistics import CannotTell, Estimate, Interval
+from ablations.report.table import N_TITLE, NOTHING, Column, Row, Table, marks_of, notes_on_marks
+from ablations.report.units import (
+    BYTES,
+    BYTES_PER_SECOND,
+    FLOPS,
+    RATIO,
+    SECONDS,
+    Unit,
+    interval_text,
+    n_cell,
+    setting,
+)
+from ablations.report.views import MODE_WORDS, KindResults
+
+LEFT_OUT = frozenset({"min_samples", "seconds", "n_buckets"})
+"""How long was sampled is in n; bucket counts follow from the length."""
+
+BELOW_FLOOR = "‼"
+
+SCOPE_WORDS: Mapping[Scope, str] = {"attention": "attention alone", "model": "whole models", "machine": "the machine"}
+
+
+def comparison_tables(kind: KindResults, ceiling: Ceiling | None) -> tuple[Table, ...]:
+    """One table per mode."""
+    return tuple(_table(kind, mode, ceiling) for mode in kind.modes)
+
+
+def _table(kind: KindResults, mode: str, ceiling: Ceiling | None) -> Table:
+    what, unit = ("Time per step", SECONDS) if kind.kind == "time" else ("Peak memory of one step", BYTES)
+    names = [name for name in kind.columns if name not in LEFT_OUT]
+    titles = ("time" if kind.kind == "time" else "peak", "interval", N_TITLE, "over ours", "interval", "rounds")
+    floor_titles = ("floor", "over floor") if kind.kind == "time" else ()
+    found = blocks(kind, mode)
+    rows = [_row(block, group, names, unit, ceiling) for block in found for group in block.groups]
+    columns = (*map(Column, names), Column("contender", numeric=False), *map(Column, (*titles, *floor_titles)))
+    return Table(
+        f"{what}, {MODE_WORDS[mode]}, {SCOPE_WORDS[kind.scope]}",
+        columns,
+        tuple(rows),
+        (*_notes(kind, mode, ceiling), *notes_on_marks(kind.ordered(mode))),
+    )
+
+
+def _row(block: Block, group: Group, names: Sequence[str], unit: Unit, ceiling: Ceiling | None) -> Row:
+    place = {**group.settings, **(block.base.settings if block.base else {})}
+    leading = (*(setting(place[name]) if name in place else NOTHING for name in names), group.variant)
+    floor_cells = _floor_cells(group, ceiling) if group.kind == "time" else ()
+    if group.estimate is None:
+        return Row((*leading, group.failure_words, *[NOTHING] * 5, *floor_cells), ok=False)
+    results = (unit.text(group.estimate.value) + marks_of(group), interval_text(group.estimate, unit))
+    ratio = _ratio_cells(ratio_to(block.base, group))
+    return Row((*leading, *results, n_cell(group.estimate), *ratio, *floor_cells))
+
+
+def _ratio_cells(ratio: Estimate | CannotTell | None) -> tuple[str, str, str]:
+    if ratio is None:
+        return (NOTHING, NOTHING, NOTHING)
+    if isinstance(ratio, CannotTell):
+        return (NOTHING, ratio.reason, NOTHING)
+    interval = interval_text(ratio, RATIO).replace("one process", "one round")
+    return (RATIO.text(ratio.value), interval, str(ratio.n_processes))
+
+
+def _floor_cells(group: Group, ceiling: Ceiling | None) -> tuple[str, str]:
+    floor = floor_seconds(group, ceiling)
+    if floor is None:
+        return (NOTHING, NOTHING)
+    if group.estimate is None:
+        return (SECONDS.text(floor), NOTHING)
+    mark = f" {BELOW_FLOOR}" if is_below_floor(group, ceiling) else ""
+    return (SECONDS.text(floor), RATIO.text(group.estimate.value / floor) + mark)
+
+
+def floor_seconds(group: Group, ceiling: Ceiling | None) -> float | None:
+    """The least that a step of the group can take here; `None` without a measured ceiling."""
+    return None if ceiling is None else ceiling.seconds(work_of(group.cell), group.cell.dtype)
+
+
+def is_below_floor(group: Group, ceiling: Ceiling | None) -> bool:
+    """Whether it took less than it can: then the count of its work or the ceiling is wrong."""
+    floor = floor_seconds(group, ceiling)
+    return floor is not None and group.kind == "time" and group.estimate is not None and group.estimate.value < floor
+
+
+def below_floor(kinds: Sequence[KindResults], ceiling: Ceiling | None) -> tuple[str, ...]:
+    """A sentence on each group that took less than it can."""
+    return tuple(
+        f"Error in the floor: {group.cell.description.rsplit(' seed=')[0]} took less than the machine's ceilings allow."
+        for kind in kinds
+        if kind.compares
+        for group in kind.groups
+        if is_below_floor(group, ceiling)
+    )
+
+
+def _notes(kind: KindResults, mode: str, ceiling: Ceiling | None) -> list[str]:
+    ours = "ours" if kind.scope == "attention" else "reformer"
+    notes = [
+        f"Over ours: the contender's {'time' if kind.kind == 'time' else 'peak'} over that of {ours} in the same rows, "
+        "median over the rounds that measured both, each ratio within its round; 95 % interval by bootstrap (rounds, "
+        "then steps within), or the range over rounds where steps are few. Settings are those of ours in the same "
+        "rows: dense attention has no hash rounds and stands beside each number of them."
+    ]
+    if kind.scope == "model":
+        notes.append("reformer, lsh_only, lsh_checkpointed: ours with reversible, standard and checkpointed residuals.")
+    if kind.kind == "memory":
+        held = "parameters" if kind.scope == "model" else "inputs"
+        notes.append(f"Peak: most bytes of tensors alive at once, above {held} and their gradients.")
+    elif ceiling is None:
+        notes.append("No floor: this machine's ceilings were not measured.")
+    else:
+        notes.append(_floor_note(kind, mode, ceiling))
+    return notes
+
+
+def _floor_note(kind: KindResults, mode: str, ceiling: Ceiling) -> str:
+    work = {
+        "attention": "operations over the fastest matrix product or bytes over the fastest copy, whichever is longer",
+        "model": "the same of matrix products without recomputation, and of attention's memory traffic",
+        "machine": "nothing",
+    }[kind.scope]
+    note = f"Floor: the least that the contender's own work can take on this machine: {work}."
+    if any(is_below_floor(group, ceiling) for group in kind.ordered(mode)):
+        note += f" {BELOW_FLOOR} Below the floor, which cannot be: a count or a ceiling is wrong."
+    return note
+
+
+def ceilings_table(attempts: Sequence[Attempt]) -> tuple[Table, ...]:
+    """What the machine did at most, a row per type of number; none where no ceiling was measured."""
+    by_dtype: dict[str, list[Ceilings]] = {}
+    for attempt in attempts:
+        if attempt.record and isinstance(attempt.record.measurement, Ceilings):
+            by_dtype.setdefault(attempt.cell.dtype, []).append(attempt.record.measurement)
+    if not by_dtype:
+        return ()
+    columns = (Column("dtype", numeric=False), Column("matrix product"), Column("copy, read + written"), Column("n"))
+    rows = tuple(
+        Row((dtype, _best(matrix_rate, found, FLOPS), _best(copy_rate, found, BYTES_PER_SECOND), str(len(found))))
+        for dtype, found in by_dtype.items()
+    )
+    note = "The fastest of all repeats; in brackets the range of the fastest of each process. n: processes."
+    return (Table("Ceilings of this machine", columns, rows, (note,)),)
+
+
+def _best(rate: Callable[[Ceilings], float], found: Sequence[Ceilings], unit: Unit) -> str:
+    low, *_, high = sorted([rate(found[0]), *map(rate, found)])
+    spread = f" ({unit.interval(Interval(low, high, 'range'), high)})" if low < high else ""
+    return unit.text(high) + spread

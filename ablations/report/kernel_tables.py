@@ -1,0 +1,75 @@
+"""Where the time of our kernels goes: each part of LSH attention against its own floor."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from ablations.harness.cell import Cell
+from ablations.harness.record import KernelSeconds, KernelTime
+from ablations.report.floor import NUMBER_BYTES, Ceiling, Work, lsh_parts
+from ablations.report.groups import Attempt
+from ablations.report.table import NOTHING, Column, Row, Table
+from ablations.report.units import RATIO, SECONDS, three_digits
+from ablations.report.views import MODE_WORDS
+from reformer.config import LSHAttention
+
+PART_OF: Mapping[str, str] = MappingProxyType(
+    {
+        "hash_kernel": "hash",
+        "count_kernel": "sort",
+        "place_kernel": "sort",
+        "chunk_of_kernel": "sort",
+        "attend_kernel": "forward",
+        "combine_rounds_kernel": "combine",
+        "row_terms_kernel": "delta",
+        "attend_backward_kernel": "backward",
+        "sum_rounds_kernel": "sum",
+    }
+)
+"""Our kernels by the part that they do. The one for a row's terms also takes the lengths of keys, before `forward`."""
+
+OTHER = "other"
+
+
+def kernel_tables(attempts: Sequence[Attempt], ceiling: Ceiling | None) -> tuple[Table, ...]:
+    """A table for each step whose kernels were told apart."""
+    measured = [(a.cell, a.record.measurement) for a in attempts if a.record]
+    return tuple(_table(cell, found, ceiling) for cell, found in measured if isinstance(found, KernelSeconds))
+
+
+def _table(cell: Cell, found: KernelSeconds, ceiling: Ceiling | None) -> Table:
+    attention = cell.config.attentions[0]
+    assert isinstance(attention, LSHAttention), "planned of LSH attention only"
+    token_heads = cell.batch * cell.length * cell.config.n_heads
+    parts = lsh_parts(attention, cell.config.d_head, NUMBER_BYTES[cell.dtype])
+    work = {name: part.times(token_heads) for name, part in parts.items()}
+    by_part: dict[str, list[KernelTime]] = {}
+    for kernel in found.kernels:
+        by_part.setdefault(PART_OF.get(kernel.name, OTHER), []).append(kernel)
+    floors = {name: _floor(one, cell, ceiling) for name, one in work.items()}
+    rows = [_row(name, by_part[name], found.steps, floors.get(name)) for name in (*work, OTHER) if name in by_part]
+    where = f"length {cell.length}, batch {cell.batch}, n_hashes {attention.n_hashes}, {cell.dtype}"
+    columns = (
+        Column("part", numeric=False),
+        Column("kernels a step"),
+        Column("time a step"),
+        Column("floor"),
+        Column("over floor"),
+    )
+    return Table(f"Parts of one step, {MODE_WORDS[cell.mode]}, {where}", columns, tuple(rows), (_note(by_part),))
+
+
+def _floor(work: Work, cell: Cell, ceiling: Ceiling | None) -> float | None:
+    return ceiling.seconds(work, cell.dtype) if ceiling else None
+
+
+def _row(part: str, kernels: Sequence[KernelTime], steps: int, floor: float | None) -> Row:
+    seconds = sum(kernel.seconds for kernel in kernels) / steps
+    calls = three_digits(sum(kernel.calls for kernel in kernels) / steps)
+    against = (SECONDS.text(floor), RATIO.text(seconds / floor)) if floor else (NOTHING, NOTHING)
+    return Row((part, calls, SECONDS.text(seconds), *against))
+
+
+def _note(by_part: Mapping[str, Sequence[KernelTime]]) -> str:
+    others = ", ".join(kernel.name.split("(")[0][:80] for kernel in by_part.get(OTHER, ())[:5])
+    note = "As the profiler sees them, the gaps between kernels left out; each part against its own floor."
+    return f"{note} Other: {others}." if others else note
