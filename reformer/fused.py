@@ -169,8 +169,9 @@ class _Kept(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out_BHLK: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        d_query, d_value = ctx.operator.attend_backward(d_out_BHLK, *ctx.saved_tensors, *ctx.options)
-        return (None, None, d_query, d_value, *(None,) * (len(ctx.saved_tensors) - 2))
+        saved = ctx.saved_tensors
+        d_query, d_value = ctx.operator.attend_backward(d_out_BHLK, *saved, *ctx.options)
+        return (None, None, d_query, d_value, *(None,) * (len(saved) - 2))
 
 
 def empty_heads(x_BHLK: Tensor) -> Tensor:

@@ -153,7 +153,8 @@ class Group:
 
     def dropped(self, weight_CWM: Tensor, block: Block) -> Tensor:
         """A block's weights, or their gradients, with what dropout takes away of them."""
-        return self.options.drop(weight_CWM, self._part(block.number))
+        dropped_CWM: Tensor = self.options.drop(weight_CWM, self._part(block.number))
+        return dropped_CWM
 
     def alone(self, lse_HRL: Tensor) -> tuple[Tensor, Tensor]:
         """Which positions see nothing but themselves in any round, and what dropout leaves of that.
@@ -176,7 +177,8 @@ class Group:
 
     def _inverse(self) -> Tensor:
         norm_S1 = torch.linalg.vector_norm(self.query_SK, dim=-1, keepdim=True, dtype=self.wide)
-        return norm_S1.square_().div_(self.query_SK.shape[1]).add_(scores.KEY_EPSILON).rsqrt_()
+        mean_square_S1: Tensor = norm_S1.square_().div_(self.query_SK.shape[1])
+        return mean_square_S1.add_(scores.KEY_EPSILON).rsqrt_()
 
     def _keys(self) -> Tensor:
         factor_S1 = self.inverse_S1 * self.key_factor

@@ -113,7 +113,8 @@ def test_the_future_and_padding_have_a_gradient_of_exactly_nothing(wrap: Wrap, d
     bucket = buckets(3, 4, length, valid, seed=5)
     query, value, _ = (x.to(dtype) * 9 for x in inputs(length))
     leaves = [x.requires_grad_() for x in (query, value)]
-    out = lsh.lsh_attention(*leaves, bucket, score_scale=1.0, window=Window(8, 1, 0, wrap), causal=True, valid_BL=valid)
+    options: dict[str, Any] = {"window": Window(8, 1, 0, wrap), "causal": True, "valid_BL": valid}
+    out = lsh.lsh_attention(leaves[0], leaves[1], bucket, score_scale=1.0, **options)
     for gradient in torch.autograd.grad(out[:, :, 7:seen].square().sum(), leaves):
         assert (gradient[:, :, seen:] == 0).all()
         assert (gradient[0, :, :7] == 0).all()

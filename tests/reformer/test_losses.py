@@ -161,17 +161,23 @@ def test_what_wants_no_gradient_gets_none_and_costs_none(frozen: tuple[int, ...]
 
 
 class Products(TorchDispatchMode):
-    """How many matrix products there were, and which other operations would wait for a device."""
+    """How many matrix products there were, of what types, what was converted, and what would wait for a device."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
+        self.types: set[torch.dtype] = set()
+        self.converted: list[torch.Size] = []
         self.waits: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         del types
         name = func._schema.name.removeprefix("aten::")
-        self.count += name in ("mm", "addmm", "addmm_", "bmm", "baddbmm")
+        if name in ("mm", "addmm", "addmm_", "bmm", "baddbmm"):
+            self.count += 1
+            self.types.add(args[-1].dtype)
+        if name == "_to_copy":
+            self.converted.append(args[0].shape)
         if name in ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "unique2", "masked_select"):
             self.waits.append(name)
         return func(*args, **(kwargs or {}))
@@ -186,6 +192,15 @@ def test_a_step_takes_three_products_for_each_chunk_and_waits_for_no_device() ->
     with torch.no_grad(), Products() as products:
         chunked_cross_entropy(*leaves(), target_BL, chunk_len=10, counted_BL=counted_BL)
     assert products.count == 5
+
+
+def test_under_autocast_products_are_narrow_and_the_weight_is_narrowed_once() -> None:
+    target_BL, counted_BL = targets()
+    with torch.autocast("cpu", dtype=torch.bfloat16), Products() as products:
+        chunked_cross_entropy(*leaves(torch.float32), target_BL, chunk_len=10, counted_BL=counted_BL).backward()
+    assert products.types == {torch.bfloat16}
+    assert products.count == 3 * 5
+    assert products.converted.count(torch.Size([VOCABULARY, WIDTH])) == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])

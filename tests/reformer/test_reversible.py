@@ -399,10 +399,10 @@ def test_every_draw_of_a_call_has_a_seed_of_its_own() -> None:
 class NeverWaiting(TorchDispatchMode):
     """Fails where a device would be waited for, or something be copied to another."""
 
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "item")
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-
-    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2", "item")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         del types
