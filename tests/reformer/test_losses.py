@@ -195,9 +195,9 @@ def test_a_step_takes_three_products_for_each_chunk_and_waits_for_no_device() ->
 
 
 def test_under_autocast_products_are_narrow_and_the_weight_is_narrowed_once() -> None:
-    target_BL, counted_BL = targets()
+    head, (target_BL, counted_BL) = leaves(torch.float32), targets()
     with torch.autocast("cpu", dtype=torch.bfloat16), Products() as products:
-        chunked_cross_entropy(*leaves(torch.float32), target_BL, chunk_len=10, counted_BL=counted_BL).backward()
+        chunked_cross_entropy(*head, target_BL, chunk_len=10, counted_BL=counted_BL).backward()
     assert products.types == {torch.bfloat16}
     assert products.count == 3 * 5
     assert products.converted.count(torch.Size([VOCABULARY, WIDTH])) == 1
