@@ -99,7 +99,7 @@ def reverser() -> ReformerEncoderDecoder:
         masks = {"source_valid_BE": task.valid, "valid_BL": task.valid, "counted_BL": task.valid}
         return model.loss(task.source, task.shifted, task.target, seed=step, **masks)
 
-    train(model, loss, steps=2000, rate=4e-3)
+    train(model, loss, steps=1600, rate=3e-3)
     return model
 
 
