@@ -22,8 +22,10 @@ from ablations.harness.request import Ended, Outcome, Request, Started
 
 SERVER = "ablations.harness.server"
 WORKER_ENVIRONMENT = {
-    # A waiting thread sleeps: where another process takes a core, spinning ones slow a step down by twenty times.
-    "OMP_WAIT_POLICY": "PASSIVE",
+    # A waiting thread spins for some 30 microseconds, then sleeps. One that spins on slows steps down by twenty times
+    # where another process takes a core; one that sleeps at once doubles the time of steps that are many small
+    # operations, as no user's do.
+    "GOMP_SPINCOUNT": "10000",
     "PYTHONHASHSEED": "0",
     # Asking whether there is a GPU must not start CUDA in the server: a fork of it could not use it any more.
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
