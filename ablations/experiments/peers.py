@@ -1,7 +1,7 @@
 """How do others' Reformers, and dense attention as it is now, compare with this one?
 
 Run alone: `python run_all.py --only peers`; it needs `pip install 'reformer-suite[peers]'`, without which the peers'
-rows say so. Cost on two cores: about a quarter of an hour.
+rows say so. Cost on two cores: twenty minutes.
 
 Attention alone takes query-key and value tensors and computes output and gradients, hashing and sorting included and
 projections left out, for every side. Whole models take training steps with Adam. All lie in one run: a round (seed)
