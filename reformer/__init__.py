@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from reformer.objective import Objective
     from reformer.reversible import reversible_sequence
     from reformer.reversible_modules import ReadsContext, ReversibleSequence, check_inversion
-    from reformer.trunk import Reformer
+    from reformer.trunk import Reformer, grid_error
 
 __all__ = [
     "CONTROLS",
@@ -77,6 +77,7 @@ __all__ = [
     "check_inversion",
     "decoding_error",
     "generate",
+    "grid_error",
     "reversible_sequence",
 ]
 
@@ -97,6 +98,7 @@ _NEEDS_TORCH = {
     "check_inversion": "reformer.reversible_modules",
     "decoding_error": "reformer.decoding",
     "generate": "reformer.generation",
+    "grid_error": "reformer.trunk",
     "reversible_sequence": "reformer.reversible",
 }
 

@@ -83,11 +83,7 @@ def lsh_operator(backend: Backend) -> Operator:
 
 
 def lsh_functions(backend: Backend) -> LSHFunctions:
-    """The functions of a backend.
-
-    Raises:
-        ValueError: It is "triton", and Triton is not installed.
-    """
+    """The functions of a backend; those of "triton" raise when called where the kernels cannot run."""
     match backend:
         case "eager":
             return LSHFunctions(hashing.hash_vectors, lsh.lsh_attention)

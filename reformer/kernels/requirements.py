@@ -5,8 +5,7 @@ import os
 
 import torch
 
-WIDTHS = range(16, 129)
-"""Widths of a head that the kernels serve."""
+from reformer.config import TRITON_HEADS
 
 TYPES = (torch.bfloat16, torch.float16, torch.float32)
 CAPABILITY = (8, 0)
@@ -26,9 +25,9 @@ def check_can_run(device: torch.device, *, d_head: int, dtype: torch.dtype) -> N
         ValueError: They do not serve such tensors.
     """
     check_machine(device)
-    if d_head not in WIDTHS:
+    if d_head not in TRITON_HEADS:
         raise ValueError(
-            f"backend='triton': d_head={d_head} is not within {WIDTHS.start}..{WIDTHS.stop - 1}, which the kernels "
+            f"backend='triton': d_head={d_head} is not within {TRITON_HEADS[0]}..{TRITON_HEADS[-1]}, which the kernels "
             f"serve; {ELSEWHERE}"
         )
     if dtype not in TYPES:
