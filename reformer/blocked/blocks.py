@@ -7,8 +7,8 @@ from torch import Tensor
 
 from reformer.functional.windows import Grid
 
-SCORES = 2**18
-"""Scores in a block, 1 MiB in float32: fewer cost more calls, more leave the cache."""
+SCORES = 2**19
+"""Scores in a block, 2 MiB in float32: fewer cost more calls, more leave the cache."""
 
 
 class Block(NamedTuple):
