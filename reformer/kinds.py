@@ -135,7 +135,7 @@ def kind_of(attention: AnyAttention, *, causal: bool) -> Kind:
             at = partial(_at, partial(local_attention_at, **exact))
             return Kind(partial(_whole, partial(local_attention, **exact), attention), at)
         case LSHAttention():
-            exact = {"causal": causal, **_lsh_options(attention)}
+            exact = {"causal": causal, **lsh_options(attention)}
             return Kind(partial(_lsh_whole, exact, attention), partial(_lsh_at, exact))
         case _:
             assert_never(attention)
@@ -186,7 +186,8 @@ def _hashed(heads: Heads | Past) -> Tensor:
     return heads.bucket_BHRL
 
 
-def _lsh_options(attention: LSHAttention) -> dict[str, Any]:
+def lsh_options(attention: LSHAttention) -> dict[str, Any]:
+    """What a config says of how LSH attention is computed, as the functions take it beside scale and causality."""
     window = Window(attention.chunk_len, attention.n_chunks_before, attention.n_chunks_after, attention.wrap)
     return {"window": window, **attention.model_dump(include={"same_bucket_only", "deduplicate"})}
 

@@ -18,7 +18,7 @@ def gradients(group: Group, d_out_BHLK: Tensor, out_BHLK: Tensor, lse_BHRL: Tens
         lse_BHRL: Log-sum-exp of each position's scores in each round.
     """
     rounds = _Rounds(group, d_out_BHLK, out_BHLK, lse_BHRL)
-    for block in group.line.blocks():
+    for block in group.blocks:
         rounds.compute(block)
     shape = d_out_BHLK.shape
     return rounds.d_query().view(shape), rounds.d_value(lse_BHRL).view(shape)

@@ -32,6 +32,7 @@ class Group:
     Attributes:
         options: How attention is computed.
         line: The chunks of its heads in one line.
+        blocks: The line in blocks.
         scratch: Memory that groups share.
         dtype: What products are computed in.
         wide: What is summed up in, float32 at least.
@@ -60,6 +61,7 @@ class Group:
         self.wide = torch.promote_types(self.dtype, torch.float32)
         batch, heads, length, _ = query_BHLK.shape
         self.line = Line(rounds.grid, batch * heads, query_BHLK.device)
+        self.blocks = self.line.blocks()
         self.query_SK, self.value_SK = self.table("query", query_BHLK), self.table("value", value_BHLK)
         self.inverse_S1 = self._inverse()
         self.key_SK = self._keys()
@@ -169,7 +171,7 @@ class Group:
     @property
     def next_part(self) -> int:
         """The number of the first part of the next group's dropout."""
-        return self._part(len(self.line.blocks()))
+        return self._part(len(self.blocks))
 
     def _part(self, block: int) -> int:
         # Not spread out over 64 bits: PyTorch's generator on the CPU makes nothing of a seed's upper half.

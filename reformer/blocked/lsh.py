@@ -155,7 +155,7 @@ def _attend_rounds(group: Group) -> tuple[Tensor, Tensor]:
     """What each slot of the line sees in its round, and the log-sum-exp of its scores, both wide."""
     round_xK = group.scratch("rounds", (group.line.n_slots, group.value_SK.shape[1]), group.wide)
     lse_x = group.scratch("lse", (group.line.n_slots,), group.wide)
-    for block in group.line.blocks():
+    for block in group.blocks:
         query_CWK = group.queries(block)
         weight_CWM, top_CW1 = group.weights(block, query_CWK, group.keys(block))
         # The largest weight is that of the largest score, exp(0) over the sum of all.

@@ -8,8 +8,7 @@ from ablations.harness.implementations.inputs import generator_of, tokens, torch
 from ablations.harness.trial import Trial
 from reformer.config import LSHAttention
 from reformer.functional.hashing import random_rotations
-from reformer.functional.windows import Window
-from reformer.kinds import lsh_functions
+from reformer.kinds import lsh_functions, lsh_options, score_scale
 from reformer.model import ReformerLM
 from reformer.randomness import derived_seed
 
@@ -59,11 +58,9 @@ def attend(cell: Cell, query_key_BHLK: Tensor, value_BHLK: Tensor, rotation_HRKN
         query_key_BHLK,
         value_BHLK,
         bucket_BHRL,
-        score_scale=1.0 if lsh.score_scale == "unit_key" else float(cell.config.d_head**-0.5),
-        window=Window(lsh.chunk_len, lsh.n_chunks_before, lsh.n_chunks_after, lsh.wrap),
+        score_scale=score_scale(lsh, query_key_BHLK),
         causal=cell.config.causal,
-        same_bucket_only=lsh.same_bucket_only,
-        deduplicate=lsh.deduplicate,
+        **lsh_options(lsh),
     )
     return out_BHLK
 
