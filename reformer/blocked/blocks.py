@@ -12,138 +12,156 @@ SCORES = 2**19
 
 
 class Block(NamedTuple):
-    """Some neighbouring chunks of a line.
+    """Some neighbouring windows of a line.
 
     Attributes:
         number: Counted along the line.
-        queries: Its slots on the line.
-        keys: The slots that its windows look at, in a row.
-        n_chunks: C.
+        first: Its first window, which begins at the chunk of the same number.
+        n_windows: C.
         chunk_len: W.
+        n_before: Chunks in a window before the one of its queries.
         n_seen: Chunks in a window.
     """
 
     number: int
-    queries: slice
-    keys: slice
-    n_chunks: int
+    first: int
+    n_windows: int
     chunk_len: int
+    n_before: int
     n_seen: int
 
     @property
-    def windows(self) -> slice:
-        """Where the rows of its windows stand among those of all windows of the line."""
-        start, stop = self.queries.start, self.queries.stop
-        return slice(start * self.n_seen, stop * self.n_seen)
+    def keys(self) -> slice:
+        """The slots that its windows look at, in a row."""
+        return slice(self.first * self.chunk_len, (self.first + self.n_windows + self.n_seen - 1) * self.chunk_len)
+
+    @property
+    def queries(self) -> slice:
+        """The slots of its queries."""
+        return self.seen(self.n_before)
+
+    def seen(self, place: int) -> slice:
+        """The slots of the chunks that stand at one place of its windows."""
+        start = self.first + place
+        return slice(start * self.chunk_len, (start + self.n_windows) * self.chunk_len)
 
     @property
     def score_shape(self) -> tuple[int, int, int]:
         """C, W, M."""
-        return self.n_chunks, self.chunk_len, self.n_seen * self.chunk_len
+        return self.n_windows, self.chunk_len, self.n_seen * self.chunk_len
 
     def by_chunk(self, x_xK: Tensor) -> Tensor:
-        """What belongs to its queries, [C, W, K]."""
-        return x_xK.view(self.n_chunks, self.chunk_len, x_xK.shape[1])
+        """What belongs to one chunk of each window, [C, W, K]."""
+        return x_xK.view(self.n_windows, self.chunk_len, x_xK.shape[1])
 
-    def by_window(self, key_xK: Tensor) -> Tensor:
+    def by_window(self, x_xK: Tensor) -> Tensor:
         """What belongs to its keys, [C, M, K]; windows overlap in memory."""
-        n_chunks, chunk_len, window_len = self.score_shape
-        width = key_xK.shape[1]
-        return key_xK.as_strided((n_chunks, window_len, width), (chunk_len * width, width, 1))
+        n_windows, chunk_len, window_len = self.score_shape
+        width = x_xK.shape[1]
+        return x_xK.as_strided((n_windows, window_len, width), (chunk_len * width, width, 1))
+
+    def own(self, x_xK: Tensor) -> Tensor:
+        """What belongs to its queries, [C, W, K], of what belongs to its keys."""
+        start = self.n_before * self.chunk_len
+        return self.by_chunk(x_xK[start : start + self.n_windows * self.chunk_len])
 
 
 class Line(NamedTuple):
     """The chunks of several heads, ring after ring, so that every window is a run of neighbours.
 
-    A ring is all rounds of a head, or one round. Before its first chunk stand those that its first window reaches back
-    to, behind its last those that its last window reaches on to. Where no window of a ring begins, a free chunk's does.
+    A ring is all rounds of a head, or one round. Before its first chunk stand copies of those that its first window
+    reaches back to, behind its last of those that its last window reaches on to; free chunks, if rounds have ends. A
+    window begins at every chunk. Where it begins among the last of a ring, it is nobody's: what comes of it must not
+    be used.
 
     Attributes:
         grid: The rounds of one head in chunks.
         n_heads: Heads on the line.
-        device: Of what is on the line.
     """
 
     grid: Grid
     n_heads: int
-    device: torch.device
 
     @property
-    def ring_len(self) -> int:
+    def _ring_len(self) -> int:
         """Chunks in a ring."""
         return self.grid.n_chunks if self.grid.window.wrap == "across_rounds" else self.grid.chunks_per_round
 
     @property
-    def _looked_at(self) -> int:
-        """Chunks that the windows of a ring look at, one after the other."""
-        return self.ring_len + self.grid.n_seen - 1
+    def _n_before(self) -> int:
+        """Chunks before the first of a ring; a window that reaches around a whole ring begins later."""
+        n_before = self.grid.window.n_before
+        return n_before if self.grid.window.wrap == "none" else n_before % self._ring_len
 
     @property
-    def n_rings(self) -> int:
-        """Rings of all heads."""
-        return self.n_heads * self.grid.n_chunks // self.ring_len
+    def _with_copies(self) -> int:
+        """Chunks of a ring and copies around it."""
+        return self._ring_len + self.grid.n_seen - 1
 
     @property
-    def n_chunks(self) -> int:
-        """Chunks on the line."""
-        return self.n_rings * self._looked_at
+    def _n_rings(self) -> int:
+        return self.n_heads * self.grid.n_chunks // self._ring_len
+
+    @property
+    def _n_windows(self) -> int:
+        return self._n_rings * self._with_copies
 
     @property
     def n_slots(self) -> int:
-        """Slots on the line."""
-        return self.n_chunks * self.grid.chunk_len
+        """Slots on the line, those of free chunks that the last windows reach on to included."""
+        return (self._n_windows + self.grid.n_seen - 1) * self.grid.chunk_len
 
     def blocks(self) -> list[Block]:
         """All of it, in order."""
         chunk_len, n_seen = self.grid.chunk_len, self.grid.n_seen
         size = max(1, SCORES // (chunk_len**2 * n_seen))
-        blocks = []
-        for number, start in enumerate(range(0, self.n_chunks, size)):
-            n_chunks = min(size, self.n_chunks - start)
-            queries, keys = (
-                slice(start * chunk_len, (start + n) * chunk_len) for n in (n_chunks, n_chunks + n_seen - 1)
-            )
-            blocks.append(Block(number, queries, keys, n_chunks, chunk_len, n_seen))
-        return blocks
+        return [
+            Block(number, first, min(size, self._n_windows - first), chunk_len, self._n_before, n_seen)
+            for number, first in enumerate(range(0, self._n_windows, size))
+        ]
 
-    def of_queries(self, x_CW: Tensor, free: int) -> Tensor:
-        """What the chunks of all heads hold, head after head, for the queries of each place on the line, [slots]."""
-        place = torch.arange(self._looked_at, device=self.device)
-        return self._taken(x_CW, place, place < self.ring_len, free)
+    def laid(self, x_HRS: Tensor, free: float) -> Tensor:
+        """What stands in each slot of the line, of what each head's rounds hold in sorted order, [slots]."""
+        line_x = x_HRS.new_full((self.n_slots,), free)
+        chunk_GCW = self._rings(line_x[:, None]).squeeze(-1)
+        length = x_HRS.shape[-1]
+        own_GC = chunk_GCW[:, self._n_before : self._n_before + self._ring_len].flatten(1)
+        own_GC.unflatten(1, (-1, self._round_slots))[..., :length].copy_(x_HRS.view(self._n_rings, -1, length))
+        for copy, original in self._copies:
+            chunk_GCW[:, copy] = chunk_GCW[:, original]
+        return line_x
 
-    def of_keys(self, x_CW: Tensor, free: int) -> Tensor:
-        """The same for the keys, and for as many free chunks as the last window needs."""
-        place = torch.arange(self._looked_at, device=self.device) - self.grid.window.n_before
-        inside = (place >= 0) & (place < self.ring_len)
-        held_x = self._taken(x_CW, place, inside | (self.grid.window.wrap != "none"), free)
-        return torch.cat([held_x, held_x.new_full(((self.grid.n_seen - 1) * self.grid.chunk_len,), free)])
+    def add_copies(self, x_SK: Tensor) -> None:
+        """Add what belongs to copies of chunks to what belongs to the chunks."""
+        chunk_GCWK = self._rings(x_SK)
+        for copy, original in self._copies:
+            chunk_GCWK[:, original] += chunk_GCWK[:, copy]
 
-    def _taken(self, x_CW: Tensor, place: Tensor, held: Tensor, free: int) -> Tensor:
-        ring = torch.arange(self.n_rings, device=self.device)[:, None]
-        chunk = torch.where(held, ring * self.ring_len + place % self.ring_len, x_CW.shape[0])
-        nothing_1W = x_CW.new_full((1, x_CW.shape[1]), free)
-        return torch.cat([x_CW, nothing_1W]).index_select(0, chunk.flatten()).flatten()
+    def slots(self, position_HRS: Tensor) -> Tensor:
+        """Where on the line each position stands in each round, slot_HRL, int32."""
+        device, n_rounds = position_HRS.device, self.grid.n_rounds
+        in_ring = self._ring_len // self.grid.chunks_per_round
+        round_HR1 = torch.arange(self.n_heads * n_rounds, dtype=torch.int32, device=device).view(-1, n_rounds, 1)
+        copies = round_HR1 // in_ring * (self.grid.n_seen - 1) + self._n_before
+        start_HR1 = round_HR1 * self._round_slots + copies * self.grid.chunk_len
+        slot_HRS = start_HR1 + torch.arange(position_HRS.shape[-1], dtype=torch.int32, device=device)
+        return torch.empty_like(slot_HRS).scatter_(-1, position_HRS, slot_HRS)
 
-    def slots(self, slot_HRL: Tensor) -> Tensor:
-        """Where on the line each slot of each head stands, as queries do."""
-        ring, chunk, inside = self._parts(slot_HRL)
-        return (ring * self._looked_at + chunk) * self.grid.chunk_len + inside
+    @property
+    def _round_slots(self) -> int:
+        return self.grid.chunks_per_round * self.grid.chunk_len
 
-    def windows(self, slot_HRL: Tensor) -> Tensor:
-        """Where each slot of each head stands in all windows that look at it, [H, R, L, windows].
+    def _rings(self, x_SK: Tensor) -> Tensor:
+        """By ring and chunk, [rings, C, W, K], without what stands behind the last ring."""
+        chunk_len = self.grid.chunk_len
+        of_rings_xK = x_SK[: self._n_windows * chunk_len]
+        return of_rings_xK.view(self._n_rings, self._with_copies, chunk_len, x_SK.shape[1])
 
-        Counted through the rows of all windows of the line. In place of a window that would lie beyond an end, that of
-        a free chunk, which takes part in nothing.
-        """
-        ring, chunk, inside = (part[..., None] for part in self._parts(slot_HRL))
-        place = torch.arange(self.grid.n_seen, device=self.device, dtype=torch.int32)
-        looking = chunk + self.grid.window.n_before - place
-        beyond = (looking < 0) | (looking >= self.ring_len)
-        looking = looking.where(~beyond, self.ring_len if self.grid.window.wrap == "none" else looking % self.ring_len)
-        return ((ring * self._looked_at + looking) * self.grid.n_seen + place) * self.grid.chunk_len + inside
-
-    def _parts(self, slot_HRL: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Ring, counted through all heads, chunk in the ring, and slot in the chunk."""
-        head = torch.arange(self.n_heads, device=self.device, dtype=torch.int32)[:, None, None]
-        chunk, inside = slot_HRL // self.grid.chunk_len, slot_HRL % self.grid.chunk_len
-        return head * (self.n_rings // self.n_heads) + chunk // self.ring_len, chunk % self.ring_len, inside
+    @property
+    def _copies(self) -> list[tuple[int, int]]:
+        """Chunks of a ring that are copies, and what of."""
+        if self.grid.window.wrap == "none":
+            return []
+        first, length = self._n_before, self._ring_len
+        outside = (chunk for chunk in range(self._with_copies) if not first <= chunk < first + length)
+        return [(chunk, first + (chunk - first) % length) for chunk in outside]

@@ -1,6 +1,8 @@
-"""Hashing head by head: rotations and argmax while the projections are still in cache."""
+"""Hashing some heads at a time: rotations and argmax while the projections are still in cache."""
 
+import itertools
 import math
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +11,8 @@ from torch import Tensor
 from reformer.blocked.scratch import Scratch
 from reformer.functional.hashing import bucket_dtype
 
-ROWS = 1024
-"""Vectors that are projected at a time: with 4 rounds of 64 directions, 1 MiB of projections."""
+PROJECTIONS = 2**19
+"""Projections that are made at a time, 2 MiB in float32."""
 
 
 @torch.no_grad()
@@ -36,20 +38,17 @@ def hash_vectors(
 
 @torch.library.custom_op("reformer_blocked::hash_vectors", mutates_args=())
 def _hash(vector_BHLK: Tensor, rotation_HRKN: Tensor, n_buckets: list[int], valid_BL: Tensor | None) -> Tensor:
-    batch, heads, length, _ = vector_BHLK.shape
     wide = torch.promote_types(vector_BHLK.dtype, torch.float32)
-    rotation_HKx = rotation_HRKN.to(vector_BHLK).to(wide).transpose(1, 2).flatten(2)
+    # Directions before vectors: what is compared below then stands in rows, side by side for all vectors.
+    rotation_HxK = rotation_HRKN.to(vector_BHLK).to(wide).transpose(2, 3).flatten(1, 2)
     bucket_BHRL = _empty(vector_BHLK, rotation_HRKN, n_buckets, valid_BL)
     scratch = Scratch(vector_BHLK.device)
-    for example in range(batch):
-        for head in range(heads):
-            for start in range(0, length, ROWS):
-                rows = slice(start, min(start + ROWS, length))
-                vector_xK = scratch.copy("vector", vector_BHLK[example, head, rows], wide)
-                shape = (vector_xK.shape[0], rotation_HKx.shape[2])
-                projected = torch.mm(vector_xK, rotation_HKx[head], out=scratch("projected", shape, wide))
-                projected_xRN = projected.unflatten(1, (rotation_HRKN.shape[1], -1))
-                bucket_BHRL[example, head, :, rows] = _bucket(projected_xRN, n_buckets).T
+    for example, heads, rows in _pieces(vector_BHLK.shape, rotation_HxK.shape[1]):
+        vector_HxK = scratch.copy("vector", vector_BHLK[example, heads, rows], wide)
+        shape = (vector_HxK.shape[0], rotation_HxK.shape[1], vector_HxK.shape[1])
+        projected = torch.bmm(rotation_HxK[heads], vector_HxK.mT, out=scratch("projected", shape, wide))
+        projected_HRNx = projected.unflatten(1, (rotation_HRKN.shape[1], -1))
+        bucket_BHRL[example, heads, :, rows] = _bucket(projected_HRNx, n_buckets)
     if valid_BL is not None:
         bucket_BHRL.masked_fill_(~valid_BL[:, None, None], math.prod(n_buckets))
     return bucket_BHRL
@@ -64,24 +63,35 @@ def _empty(vector_BHLK: Tensor, rotation_HRKN: Tensor, n_buckets: list[int], val
 _hash.register_fake(_empty)
 
 
-def _bucket(projected_xRN: Tensor, n_buckets: list[int]) -> Tensor:
-    """Bucket ids, [x, R]; what was projected is overwritten."""
-    bucket_xR = torch.zeros(projected_xRN.shape[:2], dtype=torch.int64, device=projected_xRN.device)
-    weight = 1
-    for factor, part in zip(n_buckets, projected_xRN.split([f // 2 for f in n_buckets], dim=-1), strict=True):
-        bucket_xR += weight * _digit(part)
-        weight *= factor
-    return bucket_xR
+def _pieces(shape: Sequence[int], n_directions: int) -> list[tuple[int, slice, slice]]:
+    """Example, heads and rows of all vectors: all rows of several heads at a time, or some of one."""
+    batch, heads, length, _ = shape
+    rows = min(length, max(1, PROJECTIONS // n_directions))
+    together = max(1, PROJECTIONS // (n_directions * length))
+    return [
+        (example, slice(head, min(head + together, heads)), slice(row, min(row + rows, length)))
+        for example in range(batch)
+        for head in range(0, heads, together)
+        for row in range(0, length, rows)
+    ]
 
 
-def _digit(part_xRN: Tensor) -> Tensor:
-    """`argmax([x, -x])` by extremes alone: PyTorch finds values 40 times as fast as places.
+def _bucket(projected_HRNx: Tensor, n_buckets: list[int]) -> Tensor:
+    """Bucket ids, [H, R, x], as whole numbers in the type of the projections, which are overwritten."""
+    digits_HR1x = (_digit(part) for part in projected_HRNx.split([factor // 2 for factor in n_buckets], dim=2))
+    weights = itertools.accumulate(n_buckets[:-1], operator.mul, initial=1)
+    return torch.cat([digit.mul_(weight) for digit, weight in zip(digits_HR1x, weights, strict=True)], dim=2).sum(2)
+
+
+def _digit(part_HRNx: Tensor) -> Tensor:
+    """`argmax([x, -x])` over directions, [H, R, 1, x], by extremes alone: 40 times as fast as finding places.
 
     The place of the extreme is the first that equals it: the one with most places from it to the end.
     """
-    n_directions = part_xRN.shape[-1]
-    high, low = part_xRN.amax(-1, keepdim=True), part_xRN.amin(-1, keepdim=True)
-    opposite = high < -low
-    to_end = torch.arange(n_directions, 0, -1, dtype=part_xRN.dtype, device=part_xRN.device)
-    place = n_directions - part_xRN.eq_(torch.where(opposite, low, high)).mul_(to_end).amax(-1)
-    return place.long() + n_directions * opposite.squeeze(-1)
+    n_directions = part_HRNx.shape[2]
+    high, opposite_high = part_HRNx.amax(2, keepdim=True), part_HRNx.amin(2, keepdim=True).neg_()
+    opposite = (high < opposite_high).to(high.dtype)
+    extreme_HR1x = torch.maximum(high, opposite_high, out=opposite_high).mul_(1 - 2 * opposite)
+    to_end_N1 = torch.arange(n_directions, 0, -1, dtype=high.dtype, device=high.device)[:, None]
+    left = part_HRNx.eq_(extreme_HR1x).mul_(to_end_N1).amax(2, keepdim=True)
+    return opposite.add_(1).mul_(n_directions).sub_(left)

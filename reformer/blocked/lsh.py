@@ -16,7 +16,6 @@ from reformer.blocked.scratch import Scratch
 from reformer.blocked.sorting import sort_by_bucket
 from reformer.functional.chunked import NOTHING_SEEN
 from reformer.functional.dropping import NO_DROPOUT, Dropout
-from reformer.functional.lsh import HashRounds
 from reformer.functional.windows import Window
 from reformer.fused import Options, empty_heads, register
 
@@ -77,10 +76,10 @@ def _attend(
     position_BHRS = sort_by_bucket(bucket_BHRL)
     out_BHLK, lse_BHRL = empty_heads(value_BHLK), _lse_like(query_BHLK, bucket_BHRL)
     for here, group in _groups(query_BHLK, value_BHLK, bucket_BHRL, position_BHRS, valid_BL, options):
-        round_xK, lse_x = _attend_rounds(group)
-        lse_HRL = lse_x.index_select(0, group.slot_HRL.flatten()).view_as(group.slot_HRL)
+        round_SK, lse_S = _attend_rounds(group)
+        lse_HRL = lse_S.index_select(0, group.slot_HRL.flatten()).view_as(group.slot_HRL)
         lse_BHRL[here] = lse_HRL.view(lse_BHRL[here].shape)
-        out_BHLK[here] = _combined(group, round_xK, lse_HRL).view(out_BHLK[here].shape)
+        out_BHLK[here] = _combined(group, round_SK, lse_HRL).view(out_BHLK[here].shape)
     return out_BHLK, lse_BHRL, position_BHRS
 
 
@@ -133,9 +132,9 @@ def _groups(
     """All heads in groups, and the place of each group; one at a time, since they share memory."""
     scratch, part = Scratch(query_BHLK.device), 0
     for here in _places(*bucket_BHRL.shape):
-        rounds = HashRounds.of(bucket_BHRL[here], position_BHRS[here].long(), options.window)
         valid = None if valid_BL is None else valid_BL[here[0]]
-        group = Group(part, query_BHLK[here], value_BHLK[here], rounds, valid, options, scratch)
+        tensors = (x_BHxx[here] for x_BHxx in (query_BHLK, value_BHLK, bucket_BHRL, position_BHRS))
+        group = Group(part, *tensors, valid, options, scratch)
         part = group.next_part
         yield here, group
 
@@ -153,23 +152,25 @@ def _places(batch: int, heads: int, n_rounds: int, length: int) -> list[tuple[sl
 
 def _attend_rounds(group: Group) -> tuple[Tensor, Tensor]:
     """What each slot of the line sees in its round, and the log-sum-exp of its scores, both wide."""
-    round_xK = group.scratch("rounds", (group.line.n_slots, group.value_SK.shape[1]), group.wide)
-    lse_x = group.scratch("lse", (group.line.n_slots,), group.wide)
+    n_slots = group.line.n_slots
+    round_SK = group.scratch("rounds", (n_slots, group.value_xK.shape[1]), group.wide)
+    top_S1, largest_S1 = (group.scratch(name, (n_slots, 1), group.wide) for name in ("top", "largest"))
     for block in group.blocks:
-        query_CWK = group.queries(block)
-        weight_CWM, top_CW1 = group.weights(block, query_CWK, group.keys(block))
-        # The largest weight is that of the largest score, exp(0) over the sum of all.
-        lse_CW1 = top_CW1 - weight_CWM.amax(dim=-1, keepdim=True).log_()
-        lse_x[block.queries] = torch.where(top_CW1 < ALONE, NOTHING_SEEN, lse_CW1).flatten()
+        score_CWM = group.scores(block, *group.queries_and_keys(block))
+        torch.amax(score_CWM, dim=-1, keepdim=True, out=block.by_chunk(top_S1[block.queries]))
+        weight_CWM = torch.softmax(score_CWM, dim=-1, out=score_CWM)
+        torch.amax(weight_CWM, dim=-1, keepdim=True, out=block.by_chunk(largest_S1[block.queries]))
         weight_CWM = group.narrowed("weight", group.dropped(weight_CWM, block))
-        group.product_into(block.by_chunk(round_xK[block.queries]), weight_CWM, group.values(block))
-    return round_xK, lse_x
+        group.product_into(block.by_chunk(round_SK[block.queries]), weight_CWM, group.values(block))
+    # The largest weight is that of the largest score, exp(0) over the sum of all.
+    lse_S1 = torch.where(top_S1 < ALONE, NOTHING_SEEN, top_S1 - largest_S1.log_())
+    return round_SK, lse_S1.squeeze(-1)
 
 
-def _combined(group: Group, round_xK: Tensor, lse_HRL: Tensor) -> Tensor:
+def _combined(group: Group, round_SK: Tensor, lse_HRL: Tensor) -> Tensor:
     """The average over rounds, each weighted by the mass it saw, by position, head after head, [x, K]."""
-    slot_xR, share_xR = (x_HRL.transpose(1, 2).flatten(0, 1) for x_HRL in (group.slot_HRL, lse_HRL.softmax(dim=1)))
-    total_xK = summed(round_xK, slot_xR, share_xR)
+    share_xR = lse_HRL.softmax(dim=1).transpose(1, 2).flatten(0, 1)
+    total_xK = summed(round_SK, group.slot_xR, share_xR)
     alone_x, weight_x1 = group.alone(lse_HRL)
-    total_xK[alone_x] = group.value_SK[group.row_HL.flatten()[alone_x]] * weight_x1
+    total_xK[alone_x] = group.value_xK[alone_x] * weight_x1
     return total_xK
