@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from reformer.functional.dropping import Dropout
+from reformer.functional.once import once_differentiable, origin_of
 from reformer.functional.windows import Window
 
 Attend = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -142,6 +142,8 @@ def attend_keeping(
 ) -> Tensor:
     """The same output and gradients as `operator.attend`; computed only if `keep` does not have it.
 
+    Gradients of gradients are refused, with a `RuntimeError` in the second backward pass.
+
     Args:
         operator: What computes it.
         keep: Calls what it is given the first time, and returns the same result every time.
@@ -161,13 +163,16 @@ class _Kept(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, operator: Operator, options: Options, *tensors: Tensor | None) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(*tensors)
-        ctx.operator, ctx.options = operator, options
+        ctx.operator, ctx.options, ctx.origin = operator, options, origin_of(*tensors)
         out_BHLK = tensors[len(Inputs._fields)]
         assert out_BHLK is not None
         return out_BHLK.view_as(out_BHLK)
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable(
+        "LSH attention whose output is kept cannot be differentiated twice: its backward pass is an operator that has "
+        "no gradient. Use LSHAttention(backend='eager', save_attention_output=False)."
+    )
     def backward(ctx: Any, d_out_BHLK: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         saved = ctx.saved_tensors
         d_query, d_value = ctx.operator.attend_backward(d_out_BHLK, *saved, *ctx.options)

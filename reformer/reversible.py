@@ -12,17 +12,18 @@ Floating point does not undo a sum: what is rebuilt is off by rounding, which gr
 (`on_grid_sequence`) it is rebuilt bit for bit.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 from torch.nn import Parameter
 from torch.utils.checkpoint import checkpoint
 
+from reformer.functional.once import OnceContext, once_differentiable, origin_of
 from reformer.functional.scores import widened
 
 
@@ -248,8 +249,8 @@ def reversible_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor)
     """Run reversible layers over two streams (paper, section 3, equations 7 and 8).
 
     The backward pass may run once for each forward pass, and the two results must not be changed in place before it.
-    Where gradients are wanted, `torch.compile` leaves the layers as they are: what it makes of a half need not round
-    alike with and without gradients.
+    Gradients of gradients are refused. Where gradients are wanted, `torch.compile` leaves the layers as they are: what
+    it makes of a half need not round alike with and without gradients.
 
     Args:
         layers: The halves of each layer, bound to this call: run again, a half gives the same values.
@@ -260,9 +261,10 @@ def reversible_sequence(layers: Sequence[Layer], x1_BLD: Tensor, x2_BLD: Tensor)
         Both streams after the last layer, of that shape.
 
     Raises:
-        RuntimeError: In the backward pass: it runs a second time, if only for the layers that the first left out; the
-            result, a parameter or a context tensor was changed in place or replaced after the forward pass; or a half
-            reads a tensor that wants a gradient and is neither among its parameters nor its context.
+        RuntimeError: In the backward pass: it runs a second time, if only for the layers that the first left out; it
+            leads through gradients that a first one made; the result, a parameter or a context tensor was changed in
+            place or replaced after the forward pass; or a half reads a tensor that wants a gradient and is neither
+            among its parameters nor its context.
     """
     if not torch.is_grad_enabled():
         return plain_sequence(layers, x1_BLD, x2_BLD)
@@ -319,7 +321,7 @@ class _Chain:
         return streams
 
 
-class _Context(FunctionCtx):
+class _Context(OnceContext):
     chain: _Chain
     depth: int
     layer: Layer
@@ -336,11 +338,14 @@ class _ReversibleLayer(torch.autograd.Function):
         y1, y2 = run_layer(layer, x1, x2)
         chain.put(depth, y1, y2)
         ctx.chain, ctx.depth, ctx.layer, ctx.autocast = chain, depth, layer, _present_autocast(x1.device.type)
-        ctx.inputs, ctx.versions = inputs, _versions(inputs)
+        ctx.inputs, ctx.versions, ctx.origin = inputs, _versions(inputs), origin_of(x1, x2, *inputs)
         return y1, y2
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable(
+        "A reversible layer cannot be differentiated twice: it keeps no activations, and records nothing where it "
+        "rebuilds them. Use residual='standard', or `plain_sequence` on the same layers."
+    )
     def backward(ctx: _Context, d1: Tensor, d2: Tensor) -> tuple[Tensor | None, ...]:
         way_back = _WayBack(*ctx.chain.take(ctx.depth), d1, d2)
         _check_inputs(ctx)
@@ -459,7 +464,8 @@ class _Pulled:
             return None
         d_leaf: Tensor | None
         inputs = [leaf, *self._wanted]
-        d_leaf, *found = torch.autograd.grad(branch, inputs, d_branch.to(branch.dtype), allow_unused=True)
+        with _without_hooks(self._wanted):
+            d_leaf, *found = torch.autograd.grad(branch, inputs, d_branch.to(branch.dtype), allow_unused=True)
         for index, new in enumerate(found):
             if new is not None:
                 self._add(index, new)
@@ -485,6 +491,22 @@ class _Pulled:
     def _in_place_of(self, tensors: Sequence[Tensor]) -> list[Tensor | None]:
         found = {id(tensor): gradient for tensor, gradient in zip(self._wanted, self._found, strict=True)}
         return [found.get(id(tensor)) for tensor in tensors]
+
+
+@contextmanager
+def _without_hooks(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Hooks on these tensors do not fire meanwhile.
+
+    They would for each half, and piece of it, that a gradient is found of, and again when the layer sends it on.
+    """
+    hooked = [(tensor, tensor._backward_hooks) for tensor in tensors if tensor._backward_hooks]
+    try:
+        for tensor, _ in hooked:
+            tensor._backward_hooks = None
+        yield
+    finally:
+        for tensor, hooks in hooked:
+            tensor._backward_hooks = hooks
 
 
 def _check_leaves(branch: Tensor, known: Sequence[Tensor]) -> None:

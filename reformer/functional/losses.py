@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from reformer.functional.once import OnceContext, once_differentiable, origin_of
 from reformer.functional.scores import widened
 
 
@@ -56,7 +56,7 @@ def chunked_cross_entropy(
     return total / counted_BL.sum()
 
 
-class _Context(FunctionCtx):
+class _Context(OnceContext):
     saved_tensors: tuple[Tensor | None, ...]
     save_for_backward: Callable[..., None]
     needs_input_grad: tuple[bool, ...]
@@ -78,10 +78,14 @@ class _Summed(torch.autograd.Function):
         gradients = _Gradients(*head, *ctx.needs_input_grad[:3])
         total = _summed(*head, target_BL, counted_BL, chunk_len, run=gradients.loss)
         ctx.save_for_backward(*gradients.kept)
-        ctx.dtypes = tuple(tensor.dtype for tensor in head)
+        ctx.dtypes, ctx.origin = tuple(tensor.dtype for tensor in head), origin_of(*head)
         return total
 
     @staticmethod
+    @once_differentiable(
+        "A chunked loss cannot be differentiated twice: it takes its gradients while the logits are there, and keeps "
+        "no logits. Use torch.nn.functional.cross_entropy on the model's logits."
+    )
     def backward(ctx: _Context, d_total: Tensor) -> tuple[Tensor | None, ...]:
         scaled = (
             None if gradient is None else _scaled(gradient, d_total, dtype)
@@ -92,27 +96,7 @@ class _Summed(torch.autograd.Function):
 
 def _scaled(gradient: Tensor, d_total: Tensor, dtype: torch.dtype) -> Tensor:
     # A product with a scalar would otherwise round that to the narrower type first.
-    scaled = (gradient.to(d_total.dtype) * d_total.detach()).to(dtype)
-    if not torch.is_grad_enabled():
-        return scaled
-    # PyTorch's `once_differentiable` refuses only where the loss's own gradient varies: a loss that is the end of a
-    # graph would give gradients that pass for constants.
-    constant: Tensor = _Constant.apply(scaled, torch.ones((), requires_grad=True))  # type: ignore[no-untyped-call]
-    return constant
-
-
-class _Constant(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, anchor: Tensor) -> Tensor:
-        del ctx, anchor
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, d_x: Tensor) -> tuple[Tensor, Tensor]:
-        raise RuntimeError(
-            "A chunked loss cannot be differentiated twice: it takes its gradients while the logits are there, and "
-            "keeps no logits. Use torch.nn.functional.cross_entropy on the model's logits."
-        )
+    return (gradient.to(d_total.dtype) * d_total).to(dtype)
 
 
 class _Chunk(NamedTuple):

@@ -9,6 +9,9 @@ from torch import Tensor
 from reformer.blocked import lsh
 from reformer.blocked.group import Group
 from reformer.config import LSHAttention, Residual
+from reformer.functional.dropping import NO_DROPOUT
+from reformer.functional.windows import Window
+from reformer.fused import Inputs, Options, attend_keeping
 from reformer.model import ReformerLM
 from tests.reformer.models import BATCH, EVERY_VARIANT, LENGTH, SIZES, gradients, model, tokens
 from tests.reformer.test_memory import peak_of
@@ -37,6 +40,42 @@ def step(one: ReformerLM) -> dict[str, Tensor]:
     valid[1, -6:] = False
     one.train().loss(token, target, seed=3, valid_BL=valid, counted_BL=valid).backward()
     return gradients(one)
+
+
+@pytest.mark.parametrize("residual", ["standard", "checkpointed"])
+def test_gradients_may_be_made_with_a_graph_and_gradients_of_gradients_are_refused(residual: Residual) -> None:
+    firsts = []
+    for keeps in (False, True):
+        one = kept(residual, keeps).train()
+        weights = [one.trunk.embedding.weight, one.get_parameter("trunk.blocks.0.attention.inner.value.weight")]
+        logits = one(tokens()[0], seed=3)
+        firsts.append(torch.autograd.grad(logits.square().sum(), weights, create_graph=True))
+    torch.testing.assert_close(*firsts, rtol=0, atol=0)
+    for gradient in firsts[1]:
+        for weight in weights:
+            with pytest.raises(RuntimeError, match=r"output is kept cannot be differentiated twice: .*backend='eager'"):
+                torch.autograd.grad(gradient.square().sum(), weight, allow_unused=True, retain_graph=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # PyTorch's compiler does
+def test_it_is_compiled_in_one_graph_whose_gradients_are_refused_to_be_differentiated_as_well() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, value = (torch.randn(2, 3, 40, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    bucket = torch.randint(6, (2, 3, 4, 40), generator=generator)
+    options = Options.of(1.0, Window(8, 1, 0, "none"), True, False, False, NO_DROPOUT)
+
+    def attend(query: Tensor) -> Tensor:
+        return attend_keeping(lsh.OPERATOR, lambda make: make(), Inputs(query, value, bucket, None), options)
+
+    results = []
+    for run in (attend, torch.compile(attend, fullgraph=True, backend="aot_eager")):
+        leaf = query.detach().requires_grad_()
+        out = run(leaf)
+        (gradient,) = torch.autograd.grad(out.square().sum(), leaf, create_graph=True)
+        with pytest.raises(RuntimeError, match=r"differentiated twice|does not currently support double backward"):
+            torch.autograd.grad(gradient.sum(), leaf)
+        results.append((out.detach(), gradient.detach()))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(

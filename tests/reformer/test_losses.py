@@ -234,6 +234,27 @@ def test_a_second_backward_pass_gives_the_same_and_a_gradient_of_gradients_is_re
             d_hidden.sum().backward()
 
 
+@pytest.mark.parametrize("first", range(3))
+def test_a_gradient_of_gradients_is_refused_by_whatever_variable(first: int) -> None:
+    target_BL, counted_BL = targets()
+    scale, head = torch.ones((), dtype=torch.float64, requires_grad=True), leaves()
+    loss = scale * chunked(*head, target_BL, counted_BL)
+    (gradient,) = torch.autograd.grad(loss, head[first], create_graph=True)
+    for leaf in (*head, scale):
+        with pytest.raises(RuntimeError, match="cannot be differentiated twice"):
+            torch.autograd.grad(gradient.sum(), leaf, allow_unused=True, retain_graph=True)
+
+
+def test_a_gradient_made_with_a_graph_may_be_changed_by_a_hook() -> None:
+    target_BL, counted_BL = targets()
+    results = []
+    for run in (plain, chunked):
+        head = leaves()
+        head[0].register_hook(lambda gradient: gradient.mul_(3))
+        results.append(torch.autograd.grad(run(*head, target_BL, counted_BL), head, create_graph=True))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
+
+
 def test_very_large_logits_are_no_obstacle() -> None:
     target_BL, counted_BL = targets()
     head = leaves(torch.float64, scale=100.0)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -130,6 +131,30 @@ def test_gradients_arrive_layer_by_layer_last_layer_first() -> None:
     backward(*reversible_sequence(pairs, *streams()))
     assert order == sorted(order, reverse=True)
     assert sorted(set(order)) == list(range(DEPTH))
+
+
+@pytest.mark.parametrize("cut", [1, 4])
+def test_hooks_on_parameters_fire_once_layer_by_layer_and_see_the_whole_gradient(cut: int) -> None:
+    results = []
+    for run in (reversible_sequence, plainly):
+        mixers, pairs = layers(cut)
+        order: list[int] = []
+
+        def scaled(gradient: Tensor, index: int, order: list[int] = order) -> Tensor:
+            order.append(index // 2)
+            return 3 * gradient
+
+        handles = [mixer.first.register_hook(partial(scaled, index=index)) for index, mixer in enumerate(mixers)]
+        for handle in handles[::3]:
+            handle.remove()
+        backward(*run(pairs, *streams()))
+        for handle in handles:
+            handle.remove()
+        backward(*run(pairs, *streams()))
+        assert order == sorted(order, reverse=True)
+        assert len(order) == 6
+        results.append((order, [parameter.grad for mixer in mixers for parameter in mixer.parameters()]))
+    torch.testing.assert_close(*results, rtol=EXACT, atol=EXACT)
 
 
 def test_two_forwards_before_one_backward_do_not_disturb_each_other() -> None:

@@ -198,6 +198,71 @@ def test_buffers_that_are_replaced_or_shared_are_replayed(run: Run) -> None:
     assert found.buffers[1].item() == 2 * DEPTH
 
 
+class Cached(nn.Module):
+    """Fills a table when it needs a longer one, in inference mode, and counts its calls there."""
+
+    table: Tensor | None
+    calls: Tensor | None
+
+    def __init__(self, table: Tensor | None) -> None:
+        super().__init__()
+        self.inner = mixer()
+        self.register_buffer("table", table)
+        self.register_buffer("calls", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            if self.table is None or len(self.table) < x.shape[1]:
+                self.table = torch.linspace(0, 1, x.shape[1], dtype=x.dtype)[:, None]
+            self.calls = torch.zeros((), dtype=x.dtype) if self.calls is None else self.calls
+            self.calls += 1
+        out: Tensor = self.inner(x + self.table[: x.shape[1]] + self.calls)
+        return out
+
+
+class Started(nn.Module):
+    """Makes its buffer in the first call, and updates it in each."""
+
+    calls: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = mixer()
+        self.register_buffer("calls", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = torch.zeros((), dtype=x.dtype) if self.calls is None else self.calls
+        self.calls += 1
+        out: Tensor = self.inner(x + self.calls.clone())
+        return out
+
+
+def unbound(sequence: ReversibleSequence, x1: Tensor, x2: Tensor) -> Streams:
+    """The modules themselves, one after the other."""
+    for half in halves(sequence):
+        x1, x2 = x2, x1 + half(x2)
+    return x1, x2
+
+
+@pytest.mark.parametrize("run", [reversibly, checkpointed, plainly])
+@pytest.mark.parametrize(
+    "half",
+    [lambda: Cached(None), lambda: Cached(torch.zeros(0, 1)), Started],
+    ids=["filled in inference mode", "replaced in inference mode", "made in the first call"],
+)
+def test_buffers_that_a_half_makes_for_itself_are_no_obstacle(run: Run, half: Callable[[], nn.Module]) -> None:
+    def three_steps(run: Run) -> tuple[list[Tensor | None], list[Tensor]]:
+        torch.manual_seed(7)
+        sequence = ReversibleSequence(*[(half(), half()) for _ in range(DEPTH)])
+        for length in (LENGTH, LENGTH - 3, LENGTH + 4):
+            scalar(*run(sequence, *streams(BATCH, length, WIDTH))).backward()
+        return [one.grad for one in sequence.parameters()], [buffer.clone() for buffer in sequence.buffers()]
+
+    found, expected = three_steps(run), three_steps(unbound)
+    torch.testing.assert_close(found, expected, rtol=EXACT, atol=EXACT)
+    assert [buffer.item() for buffer in found[1] if buffer.dim() == 0] == [3] * (2 * DEPTH)
+
+
 def test_a_buffer_changed_by_others_before_the_backward_pass_is_refused() -> None:
     normalised = nn.Sequential(nn.Conv1d(WIDTH, WIDTH, 1), nn.BatchNorm1d(WIDTH)).double()
     sequence = ReversibleSequence((normalised, nn.Tanh())).eval()
@@ -401,15 +466,60 @@ def test_the_recomputation_runs_under_the_forward_pass_s_autocast_wherever_the_b
         assert (found - gradients[0]).norm() / gradients[0].norm() < torch.finfo(dtype).eps / 2
 
 
-def test_gradients_of_gradients_and_second_backward_passes_are_refused() -> None:
+def test_a_second_backward_pass_is_refused() -> None:
     loss = scalar(*mixers()(*streams()))
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="backward pass cannot run a second time"):
         loss.backward()
-    sequence, (x1, x2) = mixers(), streams()
-    (first,) = torch.autograd.grad(scalar(*sequence(x1, x2)), x1, create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiate twice"):
-        first.sum().backward()
+
+
+def linear(y1: Tensor, y2: Tensor) -> Tensor:
+    return (y1 + y2).sum()
+
+
+@pytest.mark.parametrize("loss", [linear, scalar])
+@pytest.mark.parametrize("first", range(4))
+def test_gradients_of_gradients_are_refused_by_whatever_variable(loss: Callable[..., Tensor], first: int) -> None:
+    # After a linear loss nothing varies that comes into the backward pass.
+    sequence = readers()
+    leaves = [*streams(), drawn(BATCH, SOURCE, WIDTH).requires_grad_(), next(sequence.parameters())]
+
+    def squared_gradient(run: Run) -> Tensor:
+        outputs = run(sequence, *leaves[:3])
+        (gradient,) = torch.autograd.grad(loss(*outputs), leaves[first], create_graph=True)
+        return gradient.square().sum()
+
+    for leaf in leaves:
+        assert torch.autograd.grad(squared_gradient(plainly), leaf)[0].abs().max() > 0
+        with pytest.raises(RuntimeError, match=r"cannot be differentiated twice: .* Use residual='standard', or"):
+            torch.autograd.grad(squared_gradient(reversibly), leaf, allow_unused=True)
+    with pytest.raises(RuntimeError, match="A reversible layer cannot be differentiated twice"):
+        squared_gradient(reversibly).backward()
+
+
+def test_gradients_are_refused_to_be_differentiated_by_what_came_into_the_backward_pass() -> None:
+    x1, x2 = streams()
+    weight = drawn(BATCH, LENGTH, WIDTH).requires_grad_()
+    (gradient,) = torch.autograd.grad(mixers()(x1, x2)[0], x1, weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="cannot be differentiated twice"):
+        torch.autograd.grad(gradient.sum(), weight, allow_unused=True)
+
+
+def test_gradients_that_are_not_differentiated_may_be_made_with_a_graph_and_changed_by_hooks() -> None:
+    results = []
+    # In place only here: plain autograd sends on some of the tensors that its hooks are given.
+    for run, tripled in ((reversibly, lambda gradient: gradient.mul_(3)), (plainly, lambda gradient: 3 * gradient)):
+        torch.manual_seed(7)
+        sequence, (x1, x2) = mixers(rate=0.0), streams()
+        leaves = [x1, x2, *sequence.parameters()]
+        for leaf in leaves:
+            leaf.register_hook(tripled)
+        found = torch.autograd.grad(scalar(*run(sequence, x1, x2)), leaves, create_graph=True)
+        # What has nothing to do with them is differentiated twice all the same.
+        (slope,) = torch.autograd.grad(x1.sin().sum(), x1, create_graph=True)
+        (second,) = torch.autograd.grad(slope.square().sum() + found[1].detach().sum(), x1)
+        results.append((*found, second))
+    torch.testing.assert_close(*results, rtol=EXACT, atol=EXACT)
 
 
 class Doubled(nn.Module):
