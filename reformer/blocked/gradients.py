@@ -20,8 +20,9 @@ def gradients(group: Group, d_out_BHLK: Tensor, out_BHLK: Tensor, lse_BHRL: Tens
     rounds = _Rounds(group, d_out_BHLK, out_BHLK, lse_BHRL)
     for block in group.blocks:
         rounds.compute(block)
-    shape = d_out_BHLK.shape
-    return rounds.d_query().view(shape), rounds.d_value(lse_BHRL).view(shape)
+    # Values first: what they need for positions that are alone differs from call to call, and must not be the peak.
+    d_value_xK, d_query_xK = rounds.d_value(lse_BHRL), rounds.d_query()
+    return d_query_xK.view(d_out_BHLK.shape), d_value_xK.view(d_out_BHLK.shape)
 
 
 class _Rounds:
@@ -84,7 +85,7 @@ class _Rounds:
         group.line.add_copies(self._d_key_SK)
         d_query_xK = group.widened("d_query by position", summed(self._d_query_SK, group.slot_xR))
         d_key_xK = group.widened("d_key by position", summed(self._d_key_SK, group.slot_xR))
-        query_xK, inverse_x1 = group.widened("query", group.query_xK[:-1]), group.inverse_x1[:-1]
+        query_xK, inverse_x1 = group.widened("query", group.query_xK), group.inverse_x1
         scale_x1 = inverse_x1 * group.key_factor
         along_x1 = (query_xK * d_key_xK).sum(dim=-1, keepdim=True) * inverse_x1.square() / query_xK.shape[1]
         return d_query_xK.addcmul_(d_key_xK, scale_x1).addcmul_(query_xK, along_x1 * scale_x1, value=-1)

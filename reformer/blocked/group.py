@@ -28,7 +28,7 @@ LONGEST = 2**22
 class Group:
     """What the blocks of a group of heads are computed from.
 
-    Tables have a row for each position, head after head, and one of zeros behind them, for slots that hold no position.
+    Tables have a row for each position, head after head. Free slots hold the first row, which they hide.
 
     Attributes:
         options: How attention is computed.
@@ -67,11 +67,11 @@ class Group:
         self.inverse_x1 = self._inverse()
         self.position_HRS = position_BHRS.flatten(0, 1).long()
         first_H11 = torch.arange(batch * heads, dtype=torch.int32, device=query_BHLK.device)[:, None, None] * length
-        self.row_S = self.line.laid(position_BHRS.flatten(0, 1) + first_H11, batch * heads * length)
+        self.row_S = self.line.laid(position_BHRS.flatten(0, 1) + first_H11, 0)
         self.slot_HRL = self.line.slots(self.position_HRS)
         self.slot_xR = self.slot_HRL.transpose(1, 2).flatten(0, 1)
         self._key_scale_S1 = (self.inverse_x1 * self.key_factor).index_select(0, self.row_S)
-        self._set_places(valid_BL, heads)
+        self._set_places(position_BHRS.flatten(0, 1), valid_BL, heads)
         if options.same_bucket_only:
             self._label_S1 = self._labels(bucket_BHRL)[:, None]
         if options.deduplicate:
@@ -83,12 +83,11 @@ class Group:
         return float(self.query_xK.shape[1] ** -0.5 * self.options.score_scale)
 
     def table(self, name: str, x_BHLK: Tensor) -> Tensor:
-        """Rows by position, in memory that the next group overwrites."""
-        batch, heads, length, width = x_BHLK.shape
-        table_xK = self.scratch(name, (batch * heads * length + 1, width), self.dtype)
-        table_xK[:-1].view(x_BHLK.shape).copy_(x_BHLK)
-        table_xK[-1].zero_()
-        return table_xK
+        """Rows by position: the tensor itself if it can, or a copy that the next group overwrites."""
+        x_xK = x_BHLK.reshape(-1, x_BHLK.shape[-1])
+        # Rows with gaps between their numbers are summed up in another order, and layouts must not change a bit.
+        usable = x_xK.dtype == self.dtype and x_xK.stride(1) == 1
+        return x_xK if usable else self.scratch.copy(name, x_xK, self.dtype)
 
     def gathered(self, name: str, table_xK: Tensor, slots: slice) -> Tensor:
         """Rows of a table by slot, in memory that the next call with this name overwrites."""
@@ -175,22 +174,20 @@ class Group:
         mean_square_x1: Tensor = norm_x1.square_().div_(self.query_xK.shape[1])
         return mean_square_x1.add_(scores.KEY_EPSILON).rsqrt_()
 
-    def _set_places(self, valid_BL: Tensor | None, heads: int) -> None:
-        """Numbers for queries and keys whose difference bounds their score."""
-        n_heads, _, length = self.position_HRS.shape
-        place_HL = torch.arange(length, device=self.row_S.device, dtype=self.wide).mul_(2 * FAR).repeat(n_heads, 1)
-        place_x = F.pad(place_HL.flatten(), (0, 1))
-        hidden_x = torch.zeros_like(place_x, dtype=torch.bool)
-        hidden_x[-1] = True
+    def _set_places(self, position_HRS: Tensor, valid_BL: Tensor | None, heads: int) -> None:
+        """Numbers for queries and keys whose difference bounds their score; free slots stand behind everything."""
+        position_S1 = self.line.laid(position_HRS, position_HRS.shape[-1])[:, None]
+        place_S1 = position_S1.to(self.wide).mul_(2 * FAR)
+        hidden_S1 = position_S1 == position_HRS.shape[-1]
         if valid_BL is not None:
-            hidden_x[:-1] = ~valid_BL.repeat_interleave(heads, dim=0).flatten()
-        # Padding stands behind everything, where no causal query looks.
-        query_place_x, key_place_x = (
-            (place_x - FAR, place_x.masked_fill(hidden_x, -HIDDEN)) if self.options.causal else (place_x, place_x)
-        )
-        self._query_place_S1 = query_place_x.index_select(0, self.row_S)[:, None]
-        self._key_place_S1 = key_place_x.index_select(0, self.row_S)[:, None]
-        self._key_hidden_S1 = (hidden_x.to(self.wide) * HIDDEN).index_select(0, self.row_S)[:, None]
+            valid_x = valid_BL.repeat_interleave(heads, dim=0).flatten()
+            hidden_S1 |= ~valid_x.index_select(0, self.row_S)[:, None]
+        if self.options.causal:
+            # Where no query looks.
+            self._query_place_S1, self._key_place_S1 = place_S1 - FAR, place_S1.masked_fill(hidden_S1, -HIDDEN)
+        else:
+            self._query_place_S1 = self._key_place_S1 = place_S1
+            self._key_hidden_S1 = hidden_S1.to(self.wide).mul_(HIDDEN)
 
     def _bounds(self, block: Block) -> Tensor:
         """Above any score where a query may see a key, below any where it may not, bound_CWM.
@@ -226,7 +223,6 @@ def summed(rows_xK: Tensor, row_yz: Tensor, weight_yz: Tensor | None = None) -> 
 def _by_row(rounds: HashRounds) -> HashRounds:
     """Where every row of a table stands in every round, as if all heads were one: B and H are one."""
     bucket_11Rx, slot_11Rx = (
-        F.pad(x_BHRL.flatten(0, 1).transpose(0, 1).flatten(1), (0, 1))[None, None]
-        for x_BHRL in (rounds.bucket_BHRL, rounds.slot_BHRL)
+        x_BHRL.flatten(0, 1).transpose(0, 1).flatten(1)[None, None] for x_BHRL in (rounds.bucket_BHRL, rounds.slot_BHRL)
     )
     return rounds._replace(bucket_BHRL=bucket_11Rx, slot_BHRL=slot_11Rx)
