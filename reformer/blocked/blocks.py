@@ -145,7 +145,7 @@ class Line(NamedTuple):
         copies = round_HR1 // in_ring * (self.grid.n_seen - 1) + self._n_before
         start_HR1 = round_HR1 * self._round_slots + copies * self.grid.chunk_len
         slot_HRS = start_HR1 + torch.arange(position_HRS.shape[-1], dtype=torch.int32, device=device)
-        return torch.empty_like(slot_HRS).scatter_(-1, position_HRS, slot_HRS)
+        return torch.empty_like(slot_HRS).scatter_(-1, position_HRS.long(), slot_HRS)
 
     @property
     def _round_slots(self) -> int:

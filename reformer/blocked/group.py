@@ -10,7 +10,7 @@ from reformer.functional import scores
 from reformer.functional.chunked import NOTHING_SEEN
 from reformer.functional.lsh import BEYOND_BUCKETS, HashRounds
 from reformer.functional.windows import Grid
-from reformer.fused import Options
+from reformer.fused import Inputs, Options
 
 FAR = 2.0**40
 """Bound on the score of neighbouring positions that may see each other; larger for others, and minus it if not."""
@@ -40,7 +40,6 @@ class Group:
         query_xK: Queries, a table.
         value_xK: Values, a table.
         inverse_x1: One over the root mean square of each query, a table, wide.
-        position_HRS: Position in each slot of each round, sorted by bucket.
         row_S: Row of the position in each slot of the line.
         slot_HRL: Slot of the line where each position stands in each round, int32.
         slot_xR: The same by row of the tables.
@@ -49,15 +48,13 @@ class Group:
     def __init__(
         self,
         first_part: int,
-        query_BHLK: Tensor,
-        value_BHLK: Tensor,
-        bucket_BHRL: Tensor,
+        inputs: Inputs,
         position_BHRS: Tensor,
-        valid_BL: Tensor | None,
         options: Options,
         scratch: Scratch,
     ) -> None:
         self._first_part, self.options, self.scratch = first_part, options, scratch
+        query_BHLK, value_BHLK, bucket_BHRL, valid_BL = inputs
         self.dtype = torch.float32 if query_BHLK.dtype == torch.float16 else query_BHLK.dtype
         self.wide = torch.promote_types(self.dtype, torch.float32)
         batch, heads, n_rounds, length = bucket_BHRL.shape
@@ -65,15 +62,15 @@ class Group:
         self.blocks = self.line.blocks()
         self.query_xK, self.value_xK = self.table("query", query_BHLK), self.table("value", value_BHLK)
         self.inverse_x1 = self._inverse()
-        self.position_HRS = position_BHRS.flatten(0, 1).long()
+        position_HRS = position_BHRS.flatten(0, 1)
         first_H11 = torch.arange(batch * heads, dtype=torch.int32, device=query_BHLK.device)[:, None, None] * length
-        self.row_S = self.line.laid(position_BHRS.flatten(0, 1) + first_H11, 0)
-        self.slot_HRL = self.line.slots(self.position_HRS)
+        self.row_S = self.line.laid(position_HRS + first_H11, 0)
+        self.slot_HRL = self.line.slots(position_HRS)
         self.slot_xR = self.slot_HRL.transpose(1, 2).flatten(0, 1)
         self._key_scale_S1 = (self.inverse_x1 * self.key_factor).index_select(0, self.row_S)
-        self._set_places(position_BHRS.flatten(0, 1), valid_BL, heads)
+        self._set_places(position_HRS, valid_BL, heads)
         if options.same_bucket_only:
-            self._label_S1 = self._labels(bucket_BHRL)[:, None]
+            self._label_S1 = self._labels(bucket_BHRL.flatten(0, 1), position_HRS)[:, None]
         if options.deduplicate:
             self._rounds = _by_row(HashRounds.of(bucket_BHRL, position_BHRS.long(), options.window))
 
@@ -201,9 +198,9 @@ class Group:
             bound_CWM.abs_().sub_(FAR).add_(block.by_window(self._key_hidden_S1[block.keys]).mT)
         return bound_CWM
 
-    def _labels(self, bucket_BHRL: Tensor) -> Tensor:
+    def _labels(self, bucket_HRL: Tensor, position_HRS: Tensor) -> Tensor:
         """A number for each slot that two slots share if they hold the same bucket of the same round, label_S."""
-        bucket_HRS = bucket_BHRL.flatten(0, 1).gather(2, self.position_HRS).long()
+        bucket_HRS = bucket_HRL.gather(2, position_HRS.long()).long()
         round_R1 = torch.arange(bucket_HRS.shape[1], device=bucket_HRS.device)[:, None]
         return self.line.laid(bucket_HRS + round_R1 * BEYOND_BUCKETS, -1)
 

@@ -17,7 +17,7 @@ from reformer.blocked.sorting import sort_by_bucket
 from reformer.functional.chunked import NOTHING_SEEN
 from reformer.functional.dropping import NO_DROPOUT, Dropout
 from reformer.functional.windows import Window
-from reformer.fused import Options, empty_heads, register
+from reformer.fused import Inputs, Options, empty_heads, register
 
 ROWS = 2**12
 """Rows of heads that are computed together: more would touch more fresh memory, fewer would cost more calls."""
@@ -75,7 +75,7 @@ def _attend(
         raise ValueError(f"length {length} is above the {LONGEST} that backend='blocked' can tell apart; use 'eager'")
     position_BHRS = sort_by_bucket(bucket_BHRL)
     out_BHLK, lse_BHRL = empty_heads(value_BHLK), _lse_like(query_BHLK, bucket_BHRL)
-    for here, group in _groups(query_BHLK, value_BHLK, bucket_BHRL, position_BHRS, valid_BL, options):
+    for here, group in _groups(Inputs(query_BHLK, value_BHLK, bucket_BHRL, valid_BL), position_BHRS, options):
         round_SK, lse_S = _attend_rounds(group)
         lse_HRL = lse_S.index_select(0, group.slot_HRL.flatten()).view_as(group.slot_HRL)
         lse_BHRL[here] = lse_HRL.view(lse_BHRL[here].shape)
@@ -107,7 +107,7 @@ def _attend_backward(
         score_scale, chunk_len, n_before, n_after, wrap, causal, same_bucket_only, deduplicate, rate, seed
     )
     d_query_BHLK, d_value_BHLK = empty_heads(query_BHLK), empty_heads(value_BHLK)
-    for here, group in _groups(query_BHLK, value_BHLK, bucket_BHRL, position_BHRS, valid_BL, options):
+    for here, group in _groups(Inputs(query_BHLK, value_BHLK, bucket_BHRL, valid_BL), position_BHRS, options):
         d_query_BHLK[here], d_value_BHLK[here] = gradients(group, d_out_BHLK[here], out_BHLK[here], lse_BHRL[here])
     return d_query_BHLK, d_value_BHLK
 
@@ -121,20 +121,13 @@ OPERATOR = register("reformer_blocked", _attend, _attend_backward, lse_like=_lse
 """The log-sum-exps that it returns are lse_BHRL, of every round."""
 
 
-def _groups(
-    query_BHLK: Tensor,
-    value_BHLK: Tensor,
-    bucket_BHRL: Tensor,
-    position_BHRS: Tensor,
-    valid_BL: Tensor | None,
-    options: Options,
-) -> Iterator[tuple[tuple[slice, slice], Group]]:
+def _groups(inputs: Inputs, position_BHRS: Tensor, options: Options) -> Iterator[tuple[tuple[slice, slice], Group]]:
     """All heads in groups, and the place of each group; one at a time, since they share memory."""
-    scratch, part = Scratch(query_BHLK.device), 0
-    for here in _places(*bucket_BHRL.shape):
-        valid = None if valid_BL is None else valid_BL[here[0]]
-        tensors = (x_BHxx[here] for x_BHxx in (query_BHLK, value_BHLK, bucket_BHRL, position_BHRS))
-        group = Group(part, *tensors, valid, options, scratch)
+    scratch, part = Scratch(position_BHRS.device), 0
+    for here in _places(*position_BHRS.shape):
+        valid_BL = None if inputs.valid_BL is None else inputs.valid_BL[here[0]]
+        of_group = Inputs(inputs.query_BHLK[here], inputs.value_BHLK[here], inputs.bucket_BHRL[here], valid_BL)
+        group = Group(part, of_group, position_BHRS[here], options, scratch)
         part = group.next_part
         yield here, group
 
