@@ -1,17 +1,18 @@
 """How do others' Reformers, and dense attention as it is now, compare with this one?
 
 Run alone: `python run_all.py --only peers`; it needs `pip install 'reformer-suite[peers]'`, without which the peers'
-rows say so. Cost on two cores: twenty minutes.
+rows say so. Cost on two cores: twenty-five minutes; on a GPU see `.ci/gpu_run`.
 
 Attention alone takes query-key and value tensors and computes output and gradients, hashing and sorting included and
 projections left out, for every side. Whole models take training steps with Adam. All lie in one run: a round (seed)
-visits every implementation of one thing back to back, and ratios are taken within rounds. The machine's ceilings are
-measured beside them, and the report sets every time against the floor that follows from them.
+visits the contenders of one comparison one after the other, in an order that is drawn for it, dense attention between
+the hash rounds that it is compared with; ratios are taken within rounds. The machine's ceilings are measured beside
+them, and the report sets every time against the floor that follows from them.
 
-Rounds, chunks, look-back, widths and bucket counts are equal; the modules of `ablations.harness.implementations` name
-what a peer has no option for. Whole models read both streams side by side, as HuggingFace's does. Steps of many seconds
-are sampled once per round; whole models take two rounds, and at 16,384 tokens there are only HuggingFace's and ours.
-What was found stands in `reports/index.md`.
+Rounds, chunks, look-back and widths are equal, and so are bucket counts but for lucidrains'; the modules of
+`ablations.harness.implementations` name what a peer has no option for. Whole models read both streams side by side, as
+HuggingFace's does. Steps of many seconds are sampled once per round; whole models take two rounds, and at 16,384 tokens
+there are only HuggingFace's and ours. What was found stands in `reports/index.md`.
 """
 
 from collections.abc import Mapping
@@ -127,6 +128,7 @@ def _smoke() -> Scale:
             _lsh(256, QUICK, rounds=(2,), backend="blocked", **attention),
             _dense(256, QUICK, **attention),
             _lsh(256, PEAK, rounds=(2,), backend="blocked", **attention),
+            _lsh(256, KERNELS, rounds=(2,), backend="blocked", implementation=("ours",), **attention),
             *(make(256, work, **model) for work in (training, peak) for make in (_models, _residuals)),
         ),
     )
@@ -134,6 +136,12 @@ def _smoke() -> Scale:
 
 LONG_ON_CPU = 16384
 PAIR = ("ours", "huggingface")
+IN_ONE_HASH: dict[str, Values] = {
+    "implementation": ("ours",),
+    "n_buckets": (LONG_ON_CPU // 64,),
+    "dtype": ("float32",),
+}
+"""Ours with lucidrains' buckets: one for each chunk, in one factor, which takes 128 directions and not 24."""
 
 
 def _cpu() -> Scale:
@@ -145,6 +153,7 @@ def _cpu() -> Scale:
             _ceilings(BOTH, ROUNDS, (1024, 4096, LONG_ON_CPU), Ceiling(widths=(1024, 2048), copy_bytes=2**28)),
             *(grid for length in (1024, 4096) for grid in _cpu_attention(length, backend)),
             _lsh(LONG_ON_CPU, LONG, rounds=(1, 4), backend=backend),
+            _lsh(LONG_ON_CPU, LONG, rounds=(4,), backend=backend, **IN_ONE_HASH),
             _dense(LONG_ON_CPU, LONG, implementation=("sdpa_flash",), **once),
             _lsh(4096, PEAK, rounds=(1, 4), backend=backend, **once),
             _dense(4096, PEAK, implementation=ON_CPU, **once),
@@ -168,49 +177,58 @@ def _cpu_attention(length: int, backend: str) -> tuple[Grid, ...]:
 HALF: dict[str, Values] = {"dtype": ("bfloat16",)}
 GPU_BATCHES: Mapping[int, int] = {4096: 16, 16384: 4, 65536: 1}
 """The same tokens at every length, many enough to fill the GPU."""
+GPU_ROUNDS: Mapping[int, Values] = {4096: ROUNDS, 16384: ROUNDS, 65536: (0, 1)}
 MILLION = 2**20
+LAST: Values = (2,)
+"""The last round, and in it the longest cells: whatever a run that is cut short lacks, it is these."""
 PEERS_UP_TO = 16384
+FASTEST = ("sdpa_flash", "sdpa_cudnn", "flex")
+"""Of dense attention on a GPU. The others are timed in one round."""
 
 
 def _gpu() -> Scale:
     backend = "triton"
-    alone: dict[str, Any] = {"rounds": (1, 4), "backend": backend, "implementation": ("ours",), **HALF}
+    ceiling = Ceiling(widths=(4096, 8192), copy_bytes=2**31, repeats=20)
+    alone: dict[str, Any] = {"backend": backend, "implementation": ("ours",), **HALF}
     return Scale(
         model=dict(MEDIUM),
         grids=(
-            _ceilings(
-                ("bfloat16",), ROUNDS, tuple(GPU_BATCHES), Ceiling(widths=(4096, 8192), copy_bytes=2**31, repeats=20)
+            *(_ceilings(("bfloat16",), rounds, (length,), ceiling) for length, rounds in GPU_ROUNDS.items()),
+            *(grid for length in GPU_BATCHES for grid in _gpu_attention(length, backend)),
+            *(
+                _lsh(length, KERNELS, rounds=(1, 4), seed=ONCE, **alone, batch=(batch,))
+                for length, batch in GPU_BATCHES.items()
             ),
-            *(grid for length, batch in GPU_BATCHES.items() for grid in _gpu_attention(length, batch, backend)),
-            _lsh(MILLION, QUICK, **alone),
-            _dense(MILLION, LONG, seed=ONCE, **HALF),
-            _lsh(MILLION, PEAK, seed=ONCE, **alone),
-            *(_lsh(length, KERNELS, seed=ONCE, **alone, batch=(batch,)) for length, batch in GPU_BATCHES.items()),
-            *(grid for length, batch in GPU_BATCHES.items() for grid in _gpu_models(length, batch, backend)),
+            *(grid for length in GPU_BATCHES for grid in _gpu_models(length, backend)),
+            _lsh(MILLION, QUICK, rounds=(1, 4), seed=LAST, **alone),
+            _dense(MILLION, LONG, seed=LAST, implementation=("sdpa_flash", "sdpa_cudnn"), **HALF),
+            _lsh(MILLION, PEAK, rounds=(4,), seed=LAST, **alone),
         ),
     )
 
 
-def _gpu_attention(length: int, batch: int, backend: str) -> list[Grid]:
-    sizes: dict[str, Values] = {"batch": (batch,), **HALF}
-    lsh: dict[str, Any] = {"rounds": (1, 4), "backend": backend, "implementation": _reaching(length), **sizes}
-    forward = _step(QUICK, "forward")
+def _gpu_attention(length: int, backend: str) -> list[Grid]:
+    sizes: dict[str, Values] = {"batch": (GPU_BATCHES[length],), **HALF}
+    lsh: dict[str, Any] = {"backend": backend, "implementation": _reaching(length), **sizes}
+    forward, slower = _step(QUICK, "forward"), tuple(one for one in DENSE if one not in FASTEST)
     return [
-        _lsh(length, QUICK, **lsh),
-        _dense(length, QUICK, **sizes),
-        _lsh(length, forward, seed=ONCE, **lsh),
-        _dense(length, forward, seed=ONCE, **sizes),
-        _lsh(length, PEAK, seed=ONCE, **lsh),
-        _dense(length, PEAK, seed=ONCE, **sizes),
+        _lsh(length, QUICK, rounds=(1, 4), seed=GPU_ROUNDS[length], **lsh),
+        _dense(length, QUICK, seed=GPU_ROUNDS[length], implementation=FASTEST, **sizes),
+        _dense(length, QUICK, seed=ONCE, implementation=slower, **sizes),
+        _lsh(length, forward, rounds=(4,), seed=ONCE, **lsh),
+        _dense(length, forward, seed=ONCE, implementation=FASTEST, **sizes),
+        _lsh(length, PEAK, rounds=(4,), seed=ONCE, **lsh),
+        # The others hold what flash attention holds.
+        _dense(length, PEAK, seed=ONCE, implementation=("sdpa_math", "sdpa_flash"), **sizes),
     ]
 
 
-def _gpu_models(length: int, batch: int, backend: str) -> list[Grid]:
-    sizes: dict[str, Any] = {"backend": backend, "batch": (batch,), **HALF}
+def _gpu_models(length: int, backend: str) -> list[Grid]:
+    sizes: dict[str, Any] = {"backend": backend, "batch": (GPU_BATCHES[length],), **HALF}
     training, peak = _step(QUICK, "training_step"), _step(PEAK, "training_step")
     return [
-        _models(length, training, implementation=_reaching(length), **sizes),
-        _residuals(length, training, **sizes),
+        _models(length, training, implementation=_reaching(length), seed=(0, 1), **sizes),
+        _residuals(length, training, seed=(0, 1), **sizes),
         _models(length, peak, implementation=_reaching(length), seed=ONCE, **sizes),
         _residuals(length, peak, seed=ONCE, **sizes),
     ]

@@ -64,7 +64,7 @@ def _seconds(cell: Cell, forward: float) -> float:
     match cell.workload:
         case TimeStep(mode=mode, min_samples=min_samples, seconds=seconds):
             step = forward if mode == "forward" else with_backward
-            return 2 * step + max(seconds, min_samples * step)
+            return 3 * step + max(seconds, min_samples * step)
         case PeakMemory(mode=mode, resident=resident):
             return (3 if resident else 2) * (forward if mode == "forward" else with_backward)
         case KernelTimes(mode=mode, steps=steps):

@@ -1,23 +1,21 @@
 """An experiment: a question and a grid. It expands to cells."""
 
 import itertools
+import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Self, cast, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Self, cast, get_args
 
 from pydantic import ValidationError
 
 from ablations.harness.cell import Cell, Device, Scope, Workload
 from ablations.harness.errors import UserError
-from reformer.config import CONTROLS, VARIANTS, AnyAttention, Frozen, ReformerConfig, Variant
+from reformer.config import CONTROLS, VARIANTS, AnyAttention, Frozen, LSHAttention, ReformerConfig, Variant
 
 ATTENTION_AXES = ("backend", "chunk_len", "n_buckets", "n_hashes")
 CELL_AXES = ("dtype", "implementation")
 AXES = ("seed", "batch", "dtype", "n_layers", "length", *ATTENTION_AXES, "variant", "implementation")
-"""Everything that a grid may vary, slowest first: implementations of one thing are measured back to back.
-
-All but the attention's, `dtype` and `implementation` are required.
-"""
+"""Everything that a grid may vary. All but the attention's, `dtype` and `implementation` are required."""
 
 LONGEST_VALUES = 1000
 """Characters of an axis' values; a number of more digits than that is a slip."""
@@ -69,6 +67,9 @@ class Experiment(Frozen):
     def cells(self, profile: Profile, device: Device) -> tuple[Cell, ...]:
         """Every cell once, in the order in which cells are worth measuring: seeds outermost, then short before long.
 
+        A seed is a round. Within it all that is compared with one another is neighbours, each time in another order,
+        see `_in_turn`.
+
         An axis that a variant does not have (a dense model has no hash rounds, a peer none of our backends) leaves that
         variant's cells as they are, so that they appear once and not once per value.
 
@@ -82,7 +83,7 @@ class Experiment(Frozen):
             for point in _points(grid.axes)
             for workload in grid.workloads
         ]
-        return tuple(dict.fromkeys(sorted(cells, key=_when)))
+        return tuple(_in_turn(dict.fromkeys(sorted(cells, key=lambda cell: _comparison(cell)[:4]))))
 
     def _cell(self, scale: Scale, point: Point, workload: Workload, device: Device, scope: Scope) -> Cell:
         try:
@@ -102,8 +103,66 @@ class Experiment(Frozen):
             raise UserError(f"{self.name} cannot have a cell at {where}. {_reasons(error)}") from None
 
 
-def _when(cell: Cell) -> tuple[int, int, int, str]:
-    return (cell.seed, cell.length, cell.config.n_layers, cell.dtype)
+class _Comparison(NamedTuple):
+    """What cells have in common that a report sets beside each other; the first four in the order of a run."""
+
+    seed: int
+    length: int
+    n_layers: int
+    dtype: str
+    batch: int
+    scope: Scope
+    workload: str
+    mode: str
+
+
+def _comparison(cell: Cell) -> _Comparison:
+    return _Comparison(
+        cell.seed,
+        cell.length,
+        cell.config.n_layers,
+        cell.dtype,
+        cell.batch,
+        cell.scope,
+        cell.workload.kind,
+        cell.mode,
+    )
+
+
+def _in_turn(cells: Iterable[Cell]) -> Iterator[Cell]:
+    """The same cells, those of one comparison side by side, comparisons in the order of their first cells."""
+    compared: dict[_Comparison, list[Cell]] = {}
+    for cell in cells:
+        compared.setdefault(_comparison(cell), []).append(cell)
+    for comparison, contenders in compared.items():
+        yield from _drawn(contenders, comparison)
+
+
+def _drawn(contenders: Iterable[Cell], comparison: _Comparison) -> list[Cell]:
+    """The contenders of one comparison in the order of their round.
+
+    Those of equal hash rounds stand together, and what has none in the midst of them: it is compared with each. Within,
+    the order is drawn for every other round, and reversed in the round after it: what drifts while they run, as a
+    processor that grows warm, then favours nobody.
+    """
+    blocks: dict[int, list[Cell]] = {}
+    for cell in sorted(contenders, key=lambda cell: _lot(cell, comparison)):
+        blocks.setdefault(_hash_rounds(cell), []).append(cell)
+    without = blocks.pop(0, [])
+    hashing = [blocks[n_hashes] for n_hashes in sorted(blocks)]
+    half = (len(hashing) + 1) // 2
+    order = [cell for block in (*hashing[:half], without, *hashing[half:]) for cell in block]
+    return order[::-1] if comparison.seed % 2 else order
+
+
+def _lot(cell: Cell, comparison: _Comparison) -> float:
+    """The contender's own, whoever else runs: the same in a round of even seed and in the one after it."""
+    pair = comparison._replace(seed=comparison.seed // 2)
+    return random.Random(f"{cell.contender} {_hash_rounds(cell)} {tuple(pair)}").random()
+
+
+def _hash_rounds(cell: Cell) -> int:
+    return max((one.n_hashes for one in cell.config.attentions if isinstance(one, LSHAttention)), default=0)
 
 
 def _reasons(error: ValidationError) -> str:

@@ -117,7 +117,7 @@ def measure(request: Request) -> Measurement:
             assert request.data is not None, "the runner locates the data before it asks for a learning cell"
             return learn(cell, cell.workload, Path(request.data))
         case Ceiling():
-            return measure_ceilings(cell.workload, torch.device(cell.device), torch_dtype(cell))
+            return measure_ceilings(cell.workload, torch.device(cell.device), torch_dtype(cell), seed=cell.seed)
         case _:
             assert_never(cell.workload)
 

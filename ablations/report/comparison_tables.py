@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ablations.harness.cell import Scope
+from ablations.harness.cell import Cell, Scope
 from ablations.harness.record import Ceilings
 from ablations.report.comparison import Block, blocks, ratio_to
-from ablations.report.floor import Ceiling, copy_rate, matrix_rate, work_of
+from ablations.report.floor import Ceiling, copy_rate, hash_directions, matrix_rate, work_of
 from ablations.report.groups import Attempt, Group
 from ablations.report.statistics import CannotTell, Estimate, Interval
 from ablations.report.table import N_TITLE, NOTHING, Column, Row, Table, marks_of, notes_on_marks
@@ -21,11 +21,16 @@ from ablations.report.units import (
     setting,
 )
 from ablations.report.views import MODE_WORDS, KindResults
+from reformer.config import LSHAttention
 
 LEFT_OUT = frozenset({"min_samples", "seconds", "n_buckets"})
 """How long was sampled is in n; bucket counts follow from the length."""
 
 BELOW_FLOOR = "‼"
+BELOW_FLOOR_NOTE = (
+    f"{BELOW_FLOOR} Below the floor: check. What it reads may lie in a cache, which the floor does not assume; else a "
+    "count or a ceiling is wrong."
+)
 
 SCOPE_WORDS: Mapping[Scope, str] = {"attention": "attention alone", "model": "whole models", "machine": "the machine"}
 
@@ -41,7 +46,7 @@ def _table(kind: KindResults, mode: str, ceiling: Ceiling | None) -> Table:
     titles = ("time" if kind.kind == "time" else "peak", "interval", N_TITLE, "over ours", "interval", "rounds")
     floor_titles = ("floor", "over floor") if kind.kind == "time" else ()
     found = blocks(kind, mode)
-    rows = [_row(block, group, names, unit, ceiling) for block in found for group in block.groups]
+    rows = [_row(block, group, names, unit, ceiling) for block in found for group in (*block.groups, *block.asides)]
     columns = (*map(Column, names), Column("contender", numeric=False), *map(Column, (*titles, *floor_titles)))
     return Table(
         f"{what}, {MODE_WORDS[mode]}, {SCOPE_WORDS[kind.scope]}",
@@ -53,13 +58,24 @@ def _table(kind: KindResults, mode: str, ceiling: Ceiling | None) -> Table:
 
 def _row(block: Block, group: Group, names: Sequence[str], unit: Unit, ceiling: Ceiling | None) -> Row:
     place = {**group.settings, **(block.base.settings if block.base else {})}
-    leading = (*(setting(place[name]) if name in place else NOTHING for name in names), group.variant)
-    floor_cells = _floor_cells(group, ceiling) if group.kind == "time" else ()
+    leading = (*(setting(place[name]) if name in place else NOTHING for name in names), _contender(block, group))
+    against = _against_floor(group, ceiling) if group.kind == "time" else ()
     if group.estimate is None:
-        return Row((*leading, group.failure_words, *[NOTHING] * 5, *floor_cells), ok=False)
+        return Row((*leading, group.failure_words, *[NOTHING] * 5, *against), ok=False)
     results = (unit.text(group.estimate.value) + marks_of(group), interval_text(group.estimate, unit))
     ratio = _ratio_cells(ratio_to(block.base, group))
-    return Row((*leading, *results, n_cell(group.estimate), *ratio, *floor_cells))
+    return Row((*leading, *results, n_cell(group.estimate), *ratio, *against))
+
+
+def _contender(block: Block, group: Group) -> str:
+    aside = any(group is one for one in block.asides)
+    return f"{group.variant}, n_buckets={_factors(group.cell)}" if aside else group.variant
+
+
+def _factors(cell: Cell) -> str:
+    """Bucket counts of its layers, usually of all the same."""
+    counts = [one.n_buckets or () for one in cell.config.attentions if isinstance(one, LSHAttention)]
+    return ", ".join(dict.fromkeys(" x ".join(map(str, factors)) for factors in counts))
 
 
 def _ratio_cells(ratio: Estimate | CannotTell | None) -> tuple[str, str, str]:
@@ -71,14 +87,18 @@ def _ratio_cells(ratio: Estimate | CannotTell | None) -> tuple[str, str, str]:
     return (RATIO.text(ratio.value), interval, str(ratio.n_processes))
 
 
-def _floor_cells(group: Group, ceiling: Ceiling | None) -> tuple[str, str]:
-    floor = floor_seconds(group, ceiling)
-    if floor is None:
+def _against_floor(group: Group, ceiling: Ceiling | None) -> tuple[str, str]:
+    return floor_cells(group.estimate.value if group.estimate else None, floor_seconds(group, ceiling))
+
+
+def floor_cells(seconds: float | None, floor: float | None) -> tuple[str, str]:
+    """The floor, and how far above it something lies that took so long; marked where it lies below."""
+    if not floor:
         return (NOTHING, NOTHING)
-    if group.estimate is None:
+    if seconds is None:
         return (SECONDS.text(floor), NOTHING)
-    mark = f" {BELOW_FLOOR}" if is_below_floor(group, ceiling) else ""
-    return (SECONDS.text(floor), RATIO.text(group.estimate.value / floor) + mark)
+    mark = f" {BELOW_FLOOR}" if seconds < floor else ""
+    return (SECONDS.text(floor), RATIO.text(seconds / floor) + mark)
 
 
 def floor_seconds(group: Group, ceiling: Ceiling | None) -> float | None:
@@ -87,15 +107,15 @@ def floor_seconds(group: Group, ceiling: Ceiling | None) -> float | None:
 
 
 def is_below_floor(group: Group, ceiling: Ceiling | None) -> bool:
-    """Whether it took less than it can: then the count of its work or the ceiling is wrong."""
+    """Whether it took less than the floor says: a cache may have helped, or a count or the ceiling is wrong."""
     floor = floor_seconds(group, ceiling)
     return floor is not None and group.kind == "time" and group.estimate is not None and group.estimate.value < floor
 
 
 def below_floor(kinds: Sequence[KindResults], ceiling: Ceiling | None) -> tuple[str, ...]:
-    """A sentence on each group that took less than it can."""
+    """A sentence on each group that took less than the floor says."""
     return tuple(
-        f"Error in the floor: {group.cell.description.rsplit(' seed=')[0]} took less than the machine's ceilings allow."
+        f"Below the floor, to be checked: {group.cell.description.rsplit(' seed=')[0]}."
         for kind in kinds
         if kind.compares
         for group in kind.groups
@@ -113,6 +133,7 @@ def _notes(kind: KindResults, mode: str, ceiling: Ceiling | None) -> list[str]:
     ]
     if kind.scope == "model":
         notes.append("reformer, lsh_only, lsh_checkpointed: ours with reversible, standard and checkpointed residuals.")
+    notes += _bucket_notes(blocks(kind, mode))
     if kind.kind == "memory":
         held = "parameters" if kind.scope == "model" else "inputs"
         notes.append(f"Peak: most bytes of tensors alive at once, above {held} and their gradients.")
@@ -123,15 +144,37 @@ def _notes(kind: KindResults, mode: str, ceiling: Ceiling | None) -> list[str]:
     return notes
 
 
+def _bucket_notes(found: Sequence[Block]) -> list[str]:
+    """What differs in hashing: lucidrains has bucket counts of its own, and ours may stand there with others too."""
+    notes = []
+    pairs = [(block.base.cell, group.cell) for block in found if block.base for group in block.groups]
+    theirs = [(ours, other) for ours, other in pairs if other.implementation == "lucidrains"]
+    if theirs:
+        ours, other = max(theirs, key=lambda pair: pair[1].length)
+        notes.append(
+            "lucidrains hashes into a bucket count of its own, one for each chunk, and all in one factor: at length "
+            f"{other.length} a vector meets {_directions(other)} directions in each round, in ours {_directions(ours)}."
+        )
+    if any(block.asides for block in found):
+        notes.append("ours, n_buckets=...: in so many buckets, in factors as written; all else as ours above.")
+    return notes
+
+
+def _directions(cell: Cell) -> int:
+    return max(hash_directions(cell, one) for one in cell.config.attentions if isinstance(one, LSHAttention))
+
+
 def _floor_note(kind: KindResults, mode: str, ceiling: Ceiling) -> str:
     work = {
-        "attention": "operations over the fastest matrix product or bytes over the fastest copy, whichever is longer",
-        "model": "the same of matrix products without recomputation, and of attention's memory traffic",
+        "attention": "operations over the fastest matrix product or the bytes of what goes in and comes out over the "
+        "fastest copy, whichever is longer; nothing is computed, read or written twice",
+        "model": "operations of all matrix products, none done twice, over the fastest one, or the bytes that go into "
+        "and come out of attention over the fastest copy, whichever is longer",
         "machine": "nothing",
     }[kind.scope]
     note = f"Floor: the least that the contender's own work can take on this machine: {work}."
     if any(is_below_floor(group, ceiling) for group in kind.ordered(mode)):
-        note += f" {BELOW_FLOOR} Below the floor, which cannot be: a count or a ceiling is wrong."
+        note += f" {BELOW_FLOOR_NOTE}"
     return note
 
 

@@ -1,8 +1,14 @@
 """The least time a step can take on a machine: its operations and bytes over what the machine can do at most.
 
+What it assumes:
+- Operations are those of matrix products alone, and none is done twice: two products of scores and values forward, four
+  for their gradients. Of LSH attention every pair of a window counts, masked or not: masked pairs lie scattered.
+- Bytes are those of what a step is given and what it hands over, each once: all else may stay on the processor.
+- These pass memory, at the rate of a copy: what is small enough to lie in a cache from one step to the next passes
+  faster, and a time below the floor is then no error.
+
 Counts are per position and head ("token-head"), for windows of w chunks of C positions, R rounds, head width D and s
-bytes a number. Of LSH attention they are those of a design that gathers by index, writes each round's output once, and
-recomputes weights in the backward pass from what every round saw: no sorted copies, nothing of size R * C in memory.
+bytes a number.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,8 +21,10 @@ from ablations.harness.record import Ceilings, Record
 from reformer.config import AnyAttention, LSHAttention
 
 NUMBER_BYTES: Mapping[str, int] = MappingProxyType({"float32": 4, "bfloat16": 2, "float16": 2})
-STATISTIC_BYTES = 4
+STATISTIC_BYTES = POSITION_BYTES = 4
 """Log-sum-exps and the like are float32, positions int32."""
+BUCKET_BYTES = 2
+"""Of a bucket's number where there are few enough; else it takes four."""
 
 
 class Work(NamedTuple):
@@ -92,44 +100,64 @@ def work_of(cell: Cell) -> Work:
 
 
 def _attention(cell: Cell, attention: AnyAttention, *, backward: bool) -> Work:
-    size = NUMBER_BYTES[cell.dtype]
-    if not isinstance(attention, LSHAttention):
-        return dense_work(cell.length, cell.config.d_head, size, causal=cell.config.causal, backward=backward)
-    parts = lsh_parts(attention, cell.config.d_head, size)
-    return sum((parts[name] for name in (LSH_PARTS if backward else FORWARD_PARTS)), NO_WORK)
+    """Per token-head. The backward pass has twice the products, and as many vectors: gradients of what it was given."""
+    d_head = cell.config.d_head
+    products = 4.0 * d_head * _keys_seen(cell, attention) * (3 if backward else 1)
+    vectors = (3 if attention.share_qk else 4) * (2 if backward else 1)
+    hashing = _hash_flops(cell, attention, d_head) if isinstance(attention, LSHAttention) else 0.0
+    return Work(hashing + products, vectors * d_head * NUMBER_BYTES[cell.dtype])
 
 
-FORWARD_PARTS = ("hash", "sort", "forward", "combine")
-LSH_PARTS = (*FORWARD_PARTS, "delta", "backward", "sum")
+def _keys_seen(cell: Cell, attention: AnyAttention) -> float:
+    """By a query, in all rounds: half of all if causal, or whole windows."""
+    if isinstance(attention, LSHAttention):
+        return float(_window(attention) * attention.chunk_len * attention.n_hashes)
+    return cell.length / (2 if cell.config.causal else 1)
 
 
-def lsh_parts(attention: LSHAttention, d_head: int, size: int) -> Mapping[str, Work]:
-    """The parts of one step by name, per token-head.
+def _window(attention: LSHAttention) -> int:
+    return 1 + attention.n_chunks_before + attention.n_chunks_after
 
-    `combine` and `sum` add up rounds and cost nothing with one. The backward pass recomputes the scores: five products
-    where the forward pass has two.
+
+def _hash_flops(cell: Cell, attention: LSHAttention, d_head: int) -> float:
+    return 2.0 * d_head * hash_directions(cell, attention) * attention.n_hashes
+
+
+def hash_directions(cell: Cell, attention: LSHAttention) -> int:
+    """Directions that a vector is multiplied with in each round: half as many as there are buckets in each factor.
+
+    lucidrains has no factors and no bucket count of its own: it hashes into one bucket for each chunk.
     """
-    rounds, window = attention.n_hashes, 1 + attention.n_chunks_before + attention.n_chunks_after
-    forward = 4.0 * window * attention.chunk_len * d_head * rounds
-    vector, several = d_head * size, rounds > 1
-    per_round = rounds * (vector + STATISTIC_BYTES)
-    return {
-        "hash": Work(d_head * sum(attention.n_buckets or ()) * rounds, vector + 2 * rounds + STATISTIC_BYTES),
-        "sort": Work(0.0, 16 * rounds),
-        "forward": Work(forward, 2 * vector + 12 * rounds + per_round),
+    if cell.implementation == "lucidrains":
+        return cell.length // attention.chunk_len // 2
+    return sum(attention.n_buckets or ()) // 2
+
+
+def lsh_parts(cell: Cell, attention: LSHAttention) -> Mapping[str, Work]:
+    """The parts of one step by name, per token-head, as our kernels divide it.
+
+    Each part reads what it needs once and writes what it hands over once: more than a whole step has to, since what
+    passes between parts passes memory, but no more than a part has to. The backward pass recomputes the scores: five
+    products where the forward pass has two. `rows` takes the lengths of keys before the forward pass, and what each
+    row needs beside them before the backward pass; `combine` and `sum` add up rounds and cost nothing with one.
+    """
+    rounds, vector = attention.n_hashes, cell.config.d_head * NUMBER_BYTES[cell.dtype]
+    forward, several = 4.0 * cell.config.d_head * _keys_seen(cell, attention), rounds > 1
+    per_round, positions = rounds * (vector + STATISTIC_BYTES), rounds * POSITION_BYTES
+    parts = {
+        "hash": Work(_hash_flops(cell, attention, cell.config.d_head), vector + rounds * BUCKET_BYTES),
+        "sort": Work(0.0, rounds * BUCKET_BYTES + positions),
+        "rows": Work(0.0, vector + STATISTIC_BYTES),
+        "forward": Work(forward, 2 * vector + STATISTIC_BYTES + positions + per_round),
         "combine": Work(0.0, several * (per_round + vector + STATISTIC_BYTES)),
-        "delta": Work(0.0, 2 * vector + STATISTIC_BYTES),
-        "backward": Work(2.5 * forward, 3 * vector + 20 * rounds + 2 * vector * rounds),
+    }
+    if cell.mode == "forward":
+        return parts
+    return parts | {
+        "rows": parts["rows"] + Work(0.0, 2 * vector + STATISTIC_BYTES),
+        "backward": Work(2.5 * forward, 3 * vector + 3 * STATISTIC_BYTES + positions + 2 * vector * rounds),
         "sum": Work(0.0, several * (2 * vector * rounds + 2 * vector)),
     }
-
-
-def dense_work(length: int, d_head: int, size: int, *, causal: bool, backward: bool) -> Work:
-    """Dense attention per token-head: half of all pairs if causal, no scores in memory."""
-    forward = 4.0 * length * d_head / (2 if causal else 1)
-    vector = d_head * size
-    once = Work(forward, 4 * vector + STATISTIC_BYTES)
-    return once + Work(2.5 * forward, 8 * vector + 2 * STATISTIC_BYTES) if backward else once
 
 
 def _linear(cell: Cell) -> Work:

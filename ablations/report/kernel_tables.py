@@ -5,10 +5,11 @@ from types import MappingProxyType
 
 from ablations.harness.cell import Cell
 from ablations.harness.record import KernelSeconds, KernelTime
-from ablations.report.floor import NUMBER_BYTES, Ceiling, Work, lsh_parts
+from ablations.report.comparison_tables import BELOW_FLOOR, BELOW_FLOOR_NOTE, floor_cells
+from ablations.report.floor import Ceiling, Work, lsh_parts
 from ablations.report.groups import Attempt
-from ablations.report.table import NOTHING, Column, Row, Table
-from ablations.report.units import RATIO, SECONDS, three_digits
+from ablations.report.table import Column, Row, Table
+from ablations.report.units import SECONDS, three_digits
 from ablations.report.views import MODE_WORDS
 from reformer.config import LSHAttention
 
@@ -20,12 +21,15 @@ PART_OF: Mapping[str, str] = MappingProxyType(
         "chunk_of_kernel": "sort",
         "attend_kernel": "forward",
         "combine_rounds_kernel": "combine",
-        "row_terms_kernel": "delta",
+        "row_terms_kernel": "rows",
         "attend_backward_kernel": "backward",
         "sum_rounds_kernel": "sum",
     }
 )
-"""Our kernels by the part that they do. The one for a row's terms also takes the lengths of keys, before `forward`."""
+"""Our kernels by the part that they do. The one for a row's terms runs before `forward` and before `backward`."""
+
+SCAN = "scan"
+"""In the names of PyTorch's kernels for a cumulative sum, in small letters: only sorting has one, over its counters."""
 
 OTHER = "other"
 
@@ -40,11 +44,10 @@ def _table(cell: Cell, found: KernelSeconds, ceiling: Ceiling | None) -> Table:
     attention = cell.config.attentions[0]
     assert isinstance(attention, LSHAttention), "planned of LSH attention only"
     token_heads = cell.batch * cell.length * cell.config.n_heads
-    parts = lsh_parts(attention, cell.config.d_head, NUMBER_BYTES[cell.dtype])
-    work = {name: part.times(token_heads) for name, part in parts.items()}
+    work = {name: part.times(token_heads) for name, part in lsh_parts(cell, attention).items()}
     by_part: dict[str, list[KernelTime]] = {}
     for kernel in found.kernels:
-        by_part.setdefault(PART_OF.get(kernel.name, OTHER), []).append(kernel)
+        by_part.setdefault(part_of(kernel.name), []).append(kernel)
     floors = {name: _floor(one, cell, ceiling) for name, one in work.items()}
     rows = [_row(name, by_part[name], found.steps, floors.get(name)) for name in (*work, OTHER) if name in by_part]
     where = f"length {cell.length}, batch {cell.batch}, n_hashes {attention.n_hashes}, {cell.dtype}"
@@ -55,7 +58,12 @@ def _table(cell: Cell, found: KernelSeconds, ceiling: Ceiling | None) -> Table:
         Column("floor"),
         Column("over floor"),
     )
-    return Table(f"Parts of one step, {MODE_WORDS[cell.mode]}, {where}", columns, tuple(rows), (_note(by_part),))
+    return Table(f"Parts of one step, {MODE_WORDS[cell.mode]}, {where}", columns, tuple(rows), _notes(by_part, rows))
+
+
+def part_of(kernel: str) -> str:
+    """The part of a step that a kernel of this name does."""
+    return PART_OF.get(kernel) or ("sort" if SCAN in kernel.lower() else OTHER)
 
 
 def _floor(work: Work, cell: Cell, ceiling: Ceiling | None) -> float | None:
@@ -65,11 +73,15 @@ def _floor(work: Work, cell: Cell, ceiling: Ceiling | None) -> float | None:
 def _row(part: str, kernels: Sequence[KernelTime], steps: int, floor: float | None) -> Row:
     seconds = sum(kernel.seconds for kernel in kernels) / steps
     calls = three_digits(sum(kernel.calls for kernel in kernels) / steps)
-    against = (SECONDS.text(floor), RATIO.text(seconds / floor)) if floor else (NOTHING, NOTHING)
-    return Row((part, calls, SECONDS.text(seconds), *against))
+    return Row((part, calls, SECONDS.text(seconds), *floor_cells(seconds, floor)))
 
 
-def _note(by_part: Mapping[str, Sequence[KernelTime]]) -> str:
+def _notes(by_part: Mapping[str, Sequence[KernelTime]], rows: Sequence[Row]) -> tuple[str, ...]:
     others = ", ".join(kernel.name.split("(")[0][:80] for kernel in by_part.get(OTHER, ())[:5])
-    note = "As the profiler sees them, the gaps between kernels left out; each part against its own floor."
-    return f"{note} Other: {others}." if others else note
+    note = (
+        "As the profiler sees them, the gaps between kernels left out; each part against its own floor, in which what "
+        "passes from part to part passes memory. sort: with the cumulative sum over its counters. rows: before the "
+        "forward and before the backward pass."
+    )
+    below = any(BELOW_FLOOR in row.cells[-1] for row in rows)
+    return (f"{note} Other: {others}." if others else note, *([BELOW_FLOOR_NOTE] if below else []))

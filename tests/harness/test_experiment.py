@@ -3,18 +3,20 @@
 import json
 import subprocess
 import sys
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import get_args
 
 import pytest
 
-from ablations.harness.cell import LSH_PEERS, Cell, PeakMemory, TimeStep
+from ablations.harness.cell import Cell, PeakMemory, TimeStep
 from ablations.harness.errors import UserError
 from ablations.harness.experiment import AXES, Experiment, Grid, Profile, Scale, parse_axes, parse_axis, parse_profile
 from ablations.harness.plan import in_order, make_plan, pending
 from ablations.suite import EXPERIMENTS, chosen
 from reformer.config import LSHAttention
 from tests.harness.cells import SIZES, cell, config, here, record
+
+Comparison = tuple[object, ...]
 
 MODEL = {key: value for key, value in SIZES.items() if key != "n_layers"}
 AXES_OF_A_TRIAL: dict[str, tuple[int | str, ...]] = {
@@ -63,28 +65,76 @@ def test_an_axis_that_a_variant_does_not_have_multiplies_no_cells() -> None:
     assert len(reformer) == 2 * len(dense)
 
 
-def test_seeds_are_outermost_and_variants_innermost() -> None:
+def test_seeds_are_outermost_and_what_is_compared_stands_together() -> None:
     cells = in_order(make_plan((TRIAL,), "cpu", "cpu"))
-    assert all(one.seed <= other.seed for one, other in pairwise(cells))
-    first = [one.config.variant for one in cells[:4]]
-    assert first == ["dense", "dense", "reformer", "reformer"]
+    assert [one.seed for one in cells] == sorted(one.seed for one in cells)
+    # Times of the shorter length, then peaks; a model without hash rounds stands between those of one and of four.
+    first = [(one.length, one.workload.kind, *n_hashes(one)) for one in cells[:6]]
+    assert first == [(16, kind, *rounds) for kind in ("time", "memory") for rounds in ((1,), (), (4,))]
+
+
+def n_hashes(one: Cell) -> tuple[int, ...]:
+    return tuple({attention.n_hashes for attention in one.config.attentions if isinstance(attention, LSHAttention)})
+
+
+def peers_by_comparison(profile: Profile) -> dict[Comparison, list[Cell]]:
+    """Cells in order of the run; a comparison comes once."""
+    (peers,) = chosen(["peers"])
+    runs = [(key, list(cells)) for key, cells in groupby(peers.cells(profile, "cpu"), key=comparison)]
+    assert len({key for key, _ in runs}) == len(runs), "a comparison that was left comes again"
+    return dict(runs)
+
+
+def comparison(one: Cell) -> Comparison:
+    return (one.seed, one.length, one.config.n_layers, one.dtype, one.batch, one.scope, one.workload.kind, one.mode)
 
 
 @pytest.mark.parametrize("profile", get_args(Profile))
-def test_a_round_visits_all_implementations_of_one_thing_back_to_back(profile: Profile) -> None:
+def test_a_round_visits_all_contenders_of_one_comparison_back_to_back(profile: Profile) -> None:
+    seeds = [contenders[0].seed for contenders in peers_by_comparison(profile).values()]
+    assert seeds == sorted(seeds)
+
+
+@pytest.mark.parametrize("profile", get_args(Profile))
+def test_dense_attention_stands_next_to_every_number_of_hash_rounds(profile: Profile) -> None:
+    for contenders in peers_by_comparison(profile).values():
+        order = [rounds for rounds, _ in groupby(contenders, key=n_hashes)]
+        assert len(set(order)) == len(order)
+        if () in order and len(order) > 1:
+            at = order.index(())
+            assert set(order[max(0, at - 1) : at + 2]) == set(order)
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_the_order_of_contenders_is_drawn_for_a_round_and_reversed_in_the_next(profile: Profile) -> None:
+    found = peers_by_comparison(profile)
+    first = {contenders[0].contender for contenders in found.values() if len(contenders) > 1}
+    assert {"ours", "huggingface", "lucidrains"} <= first
+    pairs = [(found[key], found[1, *key[1:]]) for key in found if key[0] == 0 and (1, *key[1:]) in found]
+    assert pairs
+    for zeroth, next_one in pairs:
+        names, reversed_names = names_of(zeroth), names_of(next_one)[::-1]
+        assert [name for name in names if name in reversed_names] == reversed_names
+
+
+def names_of(contenders: list[Cell]) -> list[tuple[object, ...]]:
+    return [(one.contender, one.config.attentions[0]) for one in contenders]
+
+
+def test_on_a_gpu_the_longest_sequences_come_last() -> None:
     (peers,) = chosen(["peers"])
-    cells = peers.cells(profile, "cpu")
-    hashing = [one for one in cells if one.implementation in {"ours", *LSH_PEERS} and one.scope == "attention"]
-    things = [rounds_of_one_thing(one) for one in hashing]
-    # Once left, a thing does not come again in its round.
-    assert [thing for thing, _ in groupby(things)] == list(dict.fromkeys(things))
-    assert [one.seed for one in cells] == sorted(one.seed for one in cells)
+    cells = in_order(make_plan([peers], "gpu", "cuda"))
+    longest = max(one.length for one in cells)
+    assert longest == 2**20
+    # Once such a cell has come, no other does.
+    assert [one.length == longest for one in cells] == sorted(one.length == longest for one in cells)
 
 
-def rounds_of_one_thing(one: Cell) -> tuple[object, ...]:
-    (attention,) = one.config.attentions
-    assert isinstance(attention, LSHAttention)
-    return (one.seed, one.workload, one.length, one.dtype, attention.n_hashes)
+def test_one_of_ours_has_the_buckets_of_lucidrains() -> None:
+    (peers,) = chosen(["peers"])
+    ours = [one for one in peers.cells("cpu", "cpu") if (one.implementation, one.length) == ("ours", 16384)]
+    buckets = {one.config.attentions[0].n_buckets for one in ours if isinstance(one.config.attentions[0], LSHAttention)}
+    assert buckets == {(16, 32), (256,)}
 
 
 def test_peers_have_no_backend_of_ours() -> None:

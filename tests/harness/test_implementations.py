@@ -213,6 +213,23 @@ def test_a_backend_that_cannot_run_here_is_unsupported_with_pytorch_s_reason(
     assert_unsupported(attempted(cell(implementation)), "No viable backend for scaled_dot_product_attention")
 
 
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("No available kernel. Aborting execution."), "unsupported"),
+        (NotImplementedError("this pass is not there"), "unsupported"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "error"),
+        (torch.OutOfMemoryError("out of memory"), "oom"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
+)
+def test_only_what_pytorch_refuses_is_unsupported(error: Exception, status: str, attempted: Attempt) -> None:
+    with mock.patch("torch.nn.functional.scaled_dot_product_attention", side_effect=error):
+        outcome = attempted(cell("sdpa_flash"))
+    assert outcome.status == status
+    assert str(error).split(".")[0] in (outcome.reason or "")
+
+
 def assert_unsupported(outcome: Outcome, why: str) -> None:
     assert outcome.status == "unsupported"
     assert outcome.reason is not None

@@ -114,20 +114,39 @@ def test_one_long_step_is_warm_up_enough_and_the_first_sample_tells_whether_it_h
     second: int, steady: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablations.harness.measure.time.WARM_UP_LIMIT_SECONDS", 0.05)
-    lengths = iter((1, second))
+    lengths = iter((0, 1, second))
     samples = sample_steps(
         lambda: time.sleep(0.06 * next(lengths)), before=lambda: None, device=CPU, min_samples=1, seconds=0.0
     )
-    assert (len(samples.warm_up), len(samples.timed)) == (1, 1)
+    assert (len(samples.warm_up), len(samples.timed)) == (2, 1)
     assert samples.steady == steady
+
+
+def test_what_the_first_step_alone_does_is_no_part_of_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablations.harness.measure.time.WARM_UP_LIMIT_SECONDS", 0.2)
+    lengths = iter([0.3, 0.1, 0.05, 0.02, *[0.02] * 20])
+    samples = sample_steps(
+        lambda: time.sleep(next(lengths)), before=lambda: None, device=CPU, min_samples=2, seconds=0.0
+    )
+    # As long as the whole warm-up may take: it had its time none the less, and settled.
+    assert samples.warm_up[0] >= 0.3
+    assert len(samples.warm_up) > 3
+    assert samples.steady
+    assert max(sample.wall for sample in samples.timed) < 0.05
 
 
 def test_ceilings_keep_every_repeat_but_the_first() -> None:
     workload = Ceiling(widths=(24, 48), copy_bytes=5000, repeats=4)
-    found = measure_ceilings(workload, CPU, torch.bfloat16)
+    found = measure_ceilings(workload, CPU, torch.bfloat16, seed=1)
     assert [(one.width, len(one.seconds)) for one in found.products] == [(24, 3), (48, 3)]
     assert (found.copy_bytes, len(found.copy_seconds)) == (5000, 3)
     assert min(seconds for one in found.products for seconds in one.seconds) > 0
+
+
+def test_ceilings_leave_the_random_stream_of_the_process_alone() -> None:
+    state = torch.get_rng_state()
+    measure_ceilings(Ceiling(widths=(8,), copy_bytes=8, repeats=2), CPU, torch.float32, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def peak_bytes(variant: str, n_layers: int) -> int:

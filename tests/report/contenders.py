@@ -25,12 +25,15 @@ def contender(
     backend: str = "blocked",
     dtype: str = "float32",
     workload: str = "time",
+    n_buckets: tuple[int, ...] | None = None,
 ) -> Cell:
     """One cell; sizes are those of `tests.report.records`."""
     known = {**VARIANTS, **CONTROLS}[variant or ("lsh_only" if implementation in LSH else "dense_separate_qk")]
     attention: Any = known.attention
     if isinstance(attention, LSHAttention):
-        attention = LSHAttention(n_hashes=n_hashes, backend=backend if implementation == "ours" else "blocked")
+        attention = LSHAttention(
+            n_hashes=n_hashes, n_buckets=n_buckets, backend=backend if implementation == "ours" else "blocked"
+        )
     config = ReformerConfig(
         vocab_size=256,
         d_model=96,

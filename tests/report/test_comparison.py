@@ -17,7 +17,7 @@ from ablations.report.render import render
 from ablations.report.statistics import CannotTell, Estimate, paired_ratio
 from ablations.report.table import Table
 from ablations.report.views import ExperimentResults, KindResults, experiment_results
-from tests.report.contenders import ceiling_cell, contender, measured, times
+from tests.report.contenders import LSH, ceiling_cell, contender, measured, times
 from tests.report.records import measurement
 
 SLOWNESS = {"ours": 1.0, "huggingface": 5.0, "lucidrains": 4.0, "sdpa_flash": 0.5, "lsh_only": 0.8, "reformer": 1.0}
@@ -184,15 +184,50 @@ def test_memory_is_compared_too_and_has_no_floor(machine: MachineResults) -> Non
     assert {row.cells[-2] for row in found.rows} == {"—", "exact"}
 
 
-def test_what_took_less_than_it_can_is_an_error_that_is_shown(machine: MachineResults) -> None:
+def test_what_took_less_than_the_floor_says_is_marked(machine: MachineResults) -> None:
     slow = Ceiling({"float32": 1e3}, 1e12)
     kinds = results_of(machine).kinds
     assert below_floor(kinds, ceiling_of(machine.records)) == ()
     told = below_floor(kinds, slow)
-    assert any("attention ours" in one and "Error in the floor" in one for one in told)
+    assert any("attention ours" in one and "Below the floor, to be checked" in one for one in told)
     (marked,) = comparison_tables(attention_kind(machine), slow)
     assert "‼" in marked.rows[0].cells[-1]
-    assert any("‼ Below the floor, which cannot be" in note for note in marked.notes)
+    assert any("‼ Below the floor: check" in note for note in marked.notes)
+
+
+def test_a_table_says_how_much_more_lucidrains_hashes(machine: MachineResults) -> None:
+    (said,) = (note for note in table(machine, "attention alone").notes if "lucidrains" in note)
+    assert "at length 1024 a vector meets 8 directions in each round, in ours 16" in said
+    without = measured([one for one in attention_cells() if one.implementation != "lucidrains"], planted)
+    assert not any("lucidrains" in note for note in table(without, "attention alone").notes)
+
+
+def with_other_buckets(*, peers: bool) -> MachineResults:
+    """What `attention_cells` has at 1,024 tokens and four rounds, and ours in 6 x 8 buckets, peers too or not."""
+    cells = [one for one in attention_cells() if one.scope == "machine" or one.length == 1024]
+    others = LSH if peers else ("ours",)
+    cells += [contender(one, length=1024, n_hashes=4, seed=seed, n_buckets=(6, 8)) for one in others for seed in SEEDS]
+    return measured(cells, planted)
+
+
+def test_ours_with_other_buckets_stands_beside_ours_in_tables_alone() -> None:
+    machine = with_other_buckets(peers=False)
+    found = blocks(attention_kind(machine), "forward_backward")
+    assert [len(block.groups) for block in found] == [5, 5]
+    assert [[aside.settings["n_buckets"] for aside in block.asides] for block in found] == [[], [48]]
+    shown = table(machine, "attention alone")
+    (row,) = (row for row in shown.rows if row.cells[1] == "ours, n_buckets=6 x 8")
+    assert row.cells[0] == "4"
+    assert row.cells[5] == "1.00 x"
+    assert any("n_buckets=..." in note for note in shown.notes)
+
+
+def test_other_buckets_that_peers_have_too_are_a_comparison_of_their_own() -> None:
+    found = blocks(attention_kind(with_other_buckets(peers=True)), "forward_backward")
+    buckets = [block.base.settings["n_buckets"] for block in found if block.base]
+    assert sorted(buckets) == [32, 32, 48]
+    assert [len(block.groups) for block in found] == [5, 5, 5]
+    assert not any(block.asides for block in found)
 
 
 def test_without_ceilings_there_is_no_floor() -> None:

@@ -1,67 +1,146 @@
-"""The floor against numbers worked out by hand: C = 64, D = 64, two bytes a number."""
+"""The floor against numbers worked out by hand: C = 64, D = 64, two bytes a number, as far as not said otherwise."""
 
 import pytest
 
-from ablations.harness.cell import Cell, TimeStep
+from ablations.harness.cell import Cell, Mode, TimeStep
 from ablations.harness.record import Ceilings, MatrixProducts, Record
-from ablations.report.floor import Ceiling, Work, ceiling_of, copy_rate, dense_work, lsh_parts, matrix_rate, work_of
-from reformer.config import CONTROLS, LSHAttention, ReformerConfig
+from ablations.report.floor import (
+    Ceiling,
+    Work,
+    ceiling_of,
+    copy_rate,
+    hash_directions,
+    lsh_parts,
+    matrix_rate,
+    work_of,
+)
+from reformer.config import CONTROLS, VARIANTS, LSHAttention, ReformerConfig
 from tests.report.contenders import ceiling_cell, contender
 from tests.report.records import record
 
-HALF = 2
+BUCKETS = (16, 32)
+
+
+def cell(
+    implementation: str = "ours",
+    *,
+    mode: Mode = "forward_backward",
+    length: int = 4096,
+    causal: bool = True,
+    **lsh: object,
+) -> Cell:
+    """Attention of one head and one sequence."""
+    dense = implementation.startswith("sdpa")
+    options = {"n_buckets": BUCKETS, **lsh}
+    config = ReformerConfig(
+        vocab_size=7,
+        d_model=64,
+        n_heads=1,
+        d_head=64,
+        d_ff=64,
+        n_layers=1,
+        max_len=length,
+        causal=causal,
+        attention=CONTROLS["dense_separate_qk"].attention if dense else LSHAttention.model_validate(options),
+        residual=VARIANTS["lsh_only"].residual,
+    )
+    fields = {"scope": "attention", "implementation": implementation, "dtype": "bfloat16", "device": "cpu", "seed": 0}
+    workload = TimeStep(mode=mode)
+    return Cell.model_validate(
+        {"experiment": "x", "config": config, "workload": workload, "batch": 1, "length": length, **fields}
+    )
+
+
+def work(one: Cell) -> Work:
+    """Of one position."""
+    return work_of(one).times(1 / one.length)
+
+
+def parts(one: Cell) -> dict[str, Work]:
+    (attention,) = one.config.attentions
+    assert isinstance(attention, LSHAttention)
+    return dict(lsh_parts(one, attention))
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 4, 8])
+def test_a_step_of_lsh_attention_computes_and_passes_nothing_twice(rounds: int) -> None:
+    # Two products over windows of 128 forward and four backward; 24 directions to hash against. Queries and values come
+    # in and results go out, then the same of gradients, however many rounds there are.
+    assert work(cell(mode="forward", n_hashes=rounds)) == Work((32_768 + 3_072) * rounds, 3 * 128)
+    assert work(cell(n_hashes=rounds)) == Work((3 * 32_768 + 3_072) * rounds, 6 * 128)
+
+
+def test_dense_attention_sees_half_of_all_pairs_if_causal() -> None:
+    assert work(cell("sdpa_flash", mode="forward")) == Work(524_288, 4 * 128)
+    assert work(cell("sdpa_flash", mode="forward", causal=False)) == Work(1_048_576, 4 * 128)
+    assert work(cell("sdpa_flash")) == Work(3 * 524_288, 8 * 128)
+
+
+@pytest.mark.parametrize(("length", "ours", "theirs"), [(1024, 16, 8), (16_384, 24, 128)])
+def test_lucidrains_is_charged_for_the_directions_that_it_hashes_against(length: int, ours: int, theirs: int) -> None:
+    usual = {1024: (32,), 16_384: BUCKETS}[length]
+    one, other = (cell(name, length=length, n_buckets=usual, n_hashes=2) for name in ("ours", "lucidrains"))
+    (attention,) = one.config.attentions
+    assert isinstance(attention, LSHAttention)
+    assert (hash_directions(one, attention), hash_directions(other, attention)) == (ours, theirs)
+    assert work(other).flops - work(one).flops == 2 * 2 * 64 * (theirs - ours)
+    assert work(other).bytes == work(one).bytes
 
 
 @pytest.mark.parametrize(
     ("rounds", "forward", "backward"),
     [
-        (1, Work(32_768, 400), Work(81_920, 660)),
-        (2, Work(65_536, 544), Work(163_840, 936)),
-        (4, Work(131_072, 832), Work(327_680, 1488)),
-        (8, Work(262_144, 1408), Work(655_360, 2592)),
+        (1, Work(32_768, 396), Work(81_920, 656)),
+        (2, Work(65_536, 532), Work(163_840, 916)),
+        (4, Work(131_072, 804), Work(327_680, 1436)),
+        (8, Work(262_144, 1348), Work(655_360, 2476)),
     ],
 )
 def test_the_two_kernels_of_lsh_attention(rounds: int, forward: Work, backward: Work) -> None:
-    parts = lsh_parts(LSHAttention(n_hashes=rounds, n_buckets=(32,)), 64, HALF)
-    assert parts["forward"] == forward
-    assert parts["backward"] == backward
+    found = parts(cell(n_hashes=rounds))
+    assert found["forward"] == forward
+    assert found["backward"] == backward
 
 
 def test_the_parts_around_them() -> None:
-    parts = lsh_parts(LSHAttention(n_hashes=4, n_buckets=(16, 32)), 64, HALF)
-    # 48 / 2 directions in each of 4 rounds, two operations for each of 64 channels.
-    assert parts["hash"] == Work(12_288, 140)
-    assert parts["sort"] == Work(0, 64)
-    assert parts["combine"] == Work(0, 4 * 132 + 132)
-    assert parts["delta"] == Work(0, 260)
-    assert parts["sum"] == Work(0, 4 * 256 + 256)
+    found = parts(cell(n_hashes=4))
+    assert found["hash"] == Work(12_288, 128 + 4 * 2)
+    # A bucket in two bytes is read, a position in four is written.
+    assert found["sort"] == Work(0, 4 * 6)
+    # The length of a key before the forward pass; then the product of an output and its gradient.
+    assert found["rows"] == Work(0, 132 + 260)
+    assert found["combine"] == Work(0, 4 * 132 + 132)
+    assert found["sum"] == Work(0, 4 * 256 + 256)
+
+
+def test_a_forward_pass_has_no_parts_of_the_backward_pass() -> None:
+    found = parts(cell(n_hashes=4, mode="forward"))
+    assert list(found) == ["hash", "sort", "rows", "forward", "combine"]
+    assert found["rows"] == Work(0, 132)
+
+
+@pytest.mark.parametrize("rounds", [1, 4])
+def test_a_step_passes_less_than_its_parts_do_together(rounds: int) -> None:
+    one = cell(n_hashes=rounds)
+    together = sum(parts(one).values(), Work(0, 0))
+    assert work(one).bytes < together.bytes
+    assert work(one).flops < together.flops
 
 
 def test_one_round_needs_no_combining_and_no_summing() -> None:
-    parts = lsh_parts(LSHAttention(n_hashes=1, n_buckets=(32,)), 64, HALF)
-    assert parts["combine"] == parts["sum"] == Work(0, 0)
+    found = parts(cell(n_hashes=1))
+    assert found["combine"] == found["sum"] == Work(0, 0)
 
 
 def test_a_window_that_looks_ahead_is_half_as_long_again() -> None:
-    one, both = (lsh_parts(LSHAttention(n_chunks_after=after, n_buckets=(32,)), 64, HALF) for after in (0, 1))
+    one, both = (parts(cell(n_chunks_after=after)) for after in (0, 1))
     assert both["forward"].flops == 1.5 * one["forward"].flops
-
-
-def test_dense_attention_sees_half_of_all_pairs_if_causal() -> None:
-    assert dense_work(4096, 64, HALF, causal=True, backward=False) == Work(524_288, 516)
-    assert dense_work(4096, 64, HALF, causal=False, backward=False) == Work(1_048_576, 516)
-    # Forward, and two and a half times as much.
-    assert dense_work(4096, 64, HALF, causal=True, backward=True) == Work(1_835_008, 1548)
 
 
 def test_a_cell_s_work_is_that_of_all_its_positions_and_heads() -> None:
     one = contender("ours", mode="forward", batch=3, length=512, n_hashes=1)
-    parts = lsh_parts(LSHAttention(n_hashes=1, n_buckets=(16,)), 20, 4)
-    expected = sum((parts[name] for name in ("hash", "sort", "forward", "combine")), Work(0, 0)).times(3 * 512 * 5)
-    assert work_of(one) == expected
-    assert work_of(contender("sdpa_flash", mode="forward", batch=3, length=512)) == dense_work(
-        512, 20, 4, causal=True, backward=False
-    ).times(3 * 512 * 5)
+    # 16 buckets, windows of 128, heads of 20 float32 numbers.
+    assert work_of(one) == Work(20 * 16 + 4 * 128 * 20, 3 * 20 * 4).times(3 * 512 * 5)
 
 
 def test_a_model_s_work_is_three_times_its_linear_maps_and_its_attention() -> None:
@@ -81,7 +160,8 @@ def test_a_model_s_work_is_three_times_its_linear_maps_and_its_attention() -> No
     cell = Cell(experiment="x", config=config, workload=workload, batch=5, length=16, device="cpu", seed=0)
     # Per token: four projections of 6 x 12 and two maps of 6 x 10 in each of two layers, and a head of 6 x 7.
     linear = 2 * (2 * (4 * 6 * 12 + 2 * 6 * 10) + 6 * 7)
-    seen = 2 * 3 * dense_work(16, 4, 4, causal=True, backward=True).flops
+    # Three heads in each layer, four wide; half of 16 keys, two products forward and four backward.
+    seen = 2 * 3 * 3 * (4 * 8 * 4)
     assert work_of(cell).flops == 5 * 16 * (3 * linear + seen)
 
 

@@ -28,6 +28,13 @@ BACKENDS: Mapping[str, SDPBackend] = MappingProxyType(
     }
 )
 
+REFUSALS = (
+    "No available kernel",
+    "No viable backend for scaled_dot_product_attention",
+    "FlexAttention does not support backward on",
+)
+"""What PyTorch says where a backend does not serve a device, type or pass; anything else that it says is a failure."""
+
 PROBE_LEN = 128
 """Positions on which a backend is tried before the real thing."""
 
@@ -106,7 +113,7 @@ def _probe(attend: Attend, wanted: tuple[Tensor, ...], *, backward: bool) -> Non
     """Run on a few positions.
 
     Raises:
-        UnsupportedError: It cannot; repeats PyTorch's reasons.
+        UnsupportedError: PyTorch refuses to; repeats its reasons.
     """
     few = tuple(tensor[:, :, :PROBE_LEN].detach().requires_grad_(backward) for tensor in wanted)
     with warnings.catch_warnings(record=True) as told:
@@ -115,10 +122,14 @@ def _probe(attend: Attend, wanted: tuple[Tensor, ...], *, backward: bool) -> Non
             out = attend(*few)
             if backward:
                 out.sum().backward()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if not _is_refusal(error):
+                raise
             raise UnsupportedError(_reasons(error, told)) from error
+
+
+def _is_refusal(error: RuntimeError) -> bool:
+    return isinstance(error, NotImplementedError) or any(words in str(error) for words in REFUSALS)
 
 
 def _reasons(error: RuntimeError, told: list[warnings.WarningMessage]) -> str:

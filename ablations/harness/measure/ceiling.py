@@ -9,21 +9,31 @@ from torch import Tensor
 from ablations.harness.cell import Ceiling
 from ablations.harness.measure.time import timed
 from ablations.harness.record import Ceilings, MatrixProducts
+from reformer.randomness import derived_seed
 
 
-def measure_ceilings(workload: Ceiling, device: torch.device, dtype: torch.dtype) -> Ceilings:
-    """Every width's product and the copy, each so many times, into memory that is there already."""
+def measure_ceilings(workload: Ceiling, device: torch.device, dtype: torch.dtype, *, seed: int) -> Ceilings:
+    """Every width's product and the copy, each so many times, into memory that is there already.
+
+    Args:
+        workload: What to multiply and to copy.
+        device: Where.
+        dtype: Of the matrices.
+        seed: Of what stands in them; the random stream of the process is left alone.
+    """
     gc.collect()
+    generator = torch.Generator(device).manual_seed(derived_seed(seed, "ceilings"))
     return Ceilings(
-        products=tuple(_products(width, workload.repeats, device, dtype) for width in workload.widths),
+        products=tuple(_products(width, workload.repeats, generator, dtype) for width in workload.widths),
         copy_bytes=workload.copy_bytes,
         copy_seconds=_copies(workload.copy_bytes, workload.repeats, device),
         threads=torch.get_num_threads(),
     )
 
 
-def _products(width: int, repeats: int, device: torch.device, dtype: torch.dtype) -> MatrixProducts:
-    left, right = (torch.randn(width, width, device=device).to(dtype) for _ in range(2))
+def _products(width: int, repeats: int, generator: torch.Generator, dtype: torch.dtype) -> MatrixProducts:
+    device = generator.device
+    left, right = (torch.randn(width, width, generator=generator, device=device).to(dtype) for _ in range(2))
     out = torch.empty_like(left)
     return MatrixProducts(width=width, seconds=_repeated(lambda: torch.mm(left, right, out=out), repeats, device))
 

@@ -25,7 +25,7 @@ class Sample(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Timed steps, and the steps that went before them."""
+    """Timed steps, and the steps that went before them: the very first, then those of the warm-up."""
 
     timed: tuple[Sample, ...]
     warm_up: tuple[float, ...]
@@ -35,7 +35,7 @@ class Samples(NamedTuple):
 def sample_steps(
     step: Callable[[], None], *, before: Callable[[], None], device: torch.device, min_samples: int, seconds: float
 ) -> Samples:
-    """Warm up until steps settle, then time them one by one.
+    """Take one step, warm up until steps settle, then time them one by one.
 
     The only loop in the project that takes times: nothing but the step lies between two readings of the clock, the
     device is synchronised before each, and the garbage collector is off.
@@ -50,27 +50,32 @@ def sample_steps(
     gc.collect()
     gc.disable()
     try:
+        # What the first step alone does, such as compiling, is no part of a warm-up that ends after some seconds.
+        first = _next(step, before, device)
         warm_up = _warm_up(step, before, device)
         samples: list[Sample] = []
         while len(samples) < MOST_SAMPLES and (len(samples) < min_samples or sum(s.wall for s in samples) < seconds):
-            before()
-            samples.append(timed(step, device))
+            samples.append(_next(step, before, device))
     finally:
         gc.enable()
     settled = _alike(warm_up[-2], warm_up[-1]) if len(warm_up) > 1 else _alike(warm_up[-1], samples[0].wall)
-    return Samples(tuple(samples), tuple(warm_up), settled)
+    return Samples(tuple(samples), (first.wall, *warm_up), settled)
 
 
 def _warm_up(step: Callable[[], None], before: Callable[[], None], device: torch.device) -> list[float]:
     taken: list[float] = []
     while True:
-        before()
-        taken.append(timed(step, device).wall)
+        taken.append(_next(step, before, device).wall)
         # One step as long as this has warmed up what there is; whether it had settled, the first sample tells.
         if sum(taken) >= WARM_UP_LIMIT_SECONDS or len(taken) >= MOST_WARM_UP_STEPS:
             return taken
         if len(taken) >= WARM_UP_STEPS and _alike(*taken[-2:]) and sum(taken) >= WARM_UP_SECONDS:
             return taken
+
+
+def _next(step: Callable[[], None], before: Callable[[], None], device: torch.device) -> Sample:
+    before()
+    return timed(step, device)
 
 
 def _alike(before: float, after: float) -> bool:
