@@ -10,14 +10,14 @@ import triton.language as tl
 
 from reformer.kernels.forward_kernels import COUNTS, LOG2_E, NOTHING_SEEN
 from reformer.kernels.tile_kernels import (
-    alike_only,
     chunk_at,
+    from_entry,
     load_rows,
-    log2_times_met,
     narrowed,
     only_valid,
+    pair_scores,
     positions_of_tile,
-    visible_score,
+    tile_of_program,
 )
 
 
@@ -84,10 +84,9 @@ def attend_backward_kernel(
 
     Writes each row of D_QUERY and D_VALUE [B, H, R, L, K], both with the same strides, once.
     """
-    head, tile_of_head = tl.program_id(0) // n_tiles, tl.program_id(0) % n_tiles
-    chunk, row_tile = tile_of_head // ROW_TILES, tile_of_head % ROW_TILES
-    round_, n_chunks = chunk // chunks_per_round, chunks_per_round * n_rounds
-    b, h, head = (head // n_heads).to(tl.int64), (head % n_heads).to(tl.int64), head.to(tl.int64)
+    b, h, head, round_, chunk, n_chunks, row_tile = tile_of_program(
+        n_tiles, n_heads, n_rounds, chunks_per_round, ROW_TILES
+    )
     QUERY += b * query_b + h * query_h
     VALUE += b * value_b + h * value_h
     D_OUT += b * d_out_b + h * d_out_h
@@ -95,12 +94,9 @@ def attend_backward_kernel(
     LSE += head * length
     DELTA += head * length
     POSITION += head * n_rounds * length
-    if VALID is not None:
-        VALID += b * length
-    if BUCKET is not None:
-        BUCKET += head * n_rounds * length
-    if CHUNK is not None:
-        CHUNK += head * n_rounds * length
+    VALID = from_entry(VALID, b * length)
+    BUCKET = from_entry(BUCKET, head * n_rounds * length)
+    CHUNK = from_entry(CHUNK, head * n_rounds * length)
 
     position = positions_of_tile(POSITION, chunk, row_tile, chunk >= 0, chunk_len, chunks_per_round, length, ROWS)
     there = position < length
@@ -122,29 +118,26 @@ def attend_backward_kernel(
         # A query that does not exist gives every key the weight zero.
         its_lse = tl.load(LSE + its_position, mask=its_position < length, other=float("inf"))
         its_delta = tl.load(DELTA + its_position, mask=its_position < length, other=0.0)
-        score = tl.dot(query, tl.trans(its_query), input_precision=PRECISION)
-        score = visible_score(
-            score, (unit * (score_scale * LOG2_E))[:, None], its_position[None, :], as_key[:, None], length, CAUSAL
+        score = pair_scores(
+            tl.dot(query, tl.trans(its_query), input_precision=PRECISION),
+            (unit * (score_scale * LOG2_E))[:, None],
+            BUCKET,
+            CHUNK,
+            its_chunk // chunks_per_round,
+            its_position[None, :],
+            round_,
+            as_key[:, None],
+            n_rounds,
+            length,
+            n_chunks,
+            chunks_per_round,
+            n_before,
+            width,
+            CAUSAL,
+            WRAP,
+            SAME_BUCKET_ONLY,
+            DEDUPLICATE,
         )
-        if SAME_BUCKET_ONLY:
-            score = alike_only(
-                score, BUCKET, its_chunk // chunks_per_round, its_position[None, :], round_, as_key[:, None], length
-            )
-        if DEDUPLICATE:
-            score -= log2_times_met(
-                CHUNK,
-                BUCKET,
-                its_position[None, :],
-                as_key[:, None],
-                n_rounds,
-                length,
-                n_chunks,
-                chunks_per_round,
-                n_before,
-                width,
-                WRAP,
-                SAME_BUCKET_ONLY,
-            )
         weight = tl.exp2(score - its_lse[None, :])
         d_value += tl.dot(weight.to(its_d_out.dtype), its_d_out, input_precision=PRECISION)
         d_weight = tl.dot(value, tl.trans(its_d_out), input_precision=PRECISION)
@@ -176,40 +169,26 @@ def attend_backward_kernel(
         its_value = load_rows(VALUE, its_position, value_l, length, K, WIDTH, UPCAST)
         its_unit = tl.load(UNIT + tl.minimum(its_position, length - 1))
         its_position = only_valid(VALID, its_position, length)
-        score = tl.dot(query, tl.trans(its_query), input_precision=PRECISION)
-        score = visible_score(
-            score,
+        score = pair_scores(
+            tl.dot(query, tl.trans(its_query), input_precision=PRECISION),
             (its_unit * (score_scale * LOG2_E))[None, :],
+            BUCKET,
+            CHUNK,
+            round_,
             position[:, None],
+            its_chunk // chunks_per_round,
             its_position[None, :],
+            n_rounds,
             length,
+            n_chunks,
+            chunks_per_round,
+            n_before,
+            width,
             CAUSAL,
+            WRAP,
+            SAME_BUCKET_ONLY,
+            DEDUPLICATE,
         )
-        if SAME_BUCKET_ONLY:
-            score = alike_only(
-                score,
-                BUCKET,
-                round_,
-                position[:, None],
-                its_chunk // chunks_per_round,
-                its_position[None, :],
-                length,
-            )
-        if DEDUPLICATE:
-            score -= log2_times_met(
-                CHUNK,
-                BUCKET,
-                position[:, None],
-                its_position[None, :],
-                n_rounds,
-                length,
-                n_chunks,
-                chunks_per_round,
-                n_before,
-                width,
-                WRAP,
-                SAME_BUCKET_ONLY,
-            )
         weight = tl.exp2(score - lse[:, None])
         d_weight = tl.dot(d_out, tl.trans(its_value), input_precision=PRECISION)
         d_score = weight * (d_weight - delta[:, None]) * its_unit[None, :]

@@ -7,9 +7,10 @@ measures on request and writes a file; `REFORMER_KERNEL_TABLE=<file>` makes this
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -22,6 +23,10 @@ TABLE_VARIABLE = "REFORMER_KERNEL_TABLE"
 LONGEST_TILE = 128
 CHUNK_TILES = (16, 32, 64, 128)
 WIDTH_TILES = (16, 32, 64, 128)
+WARPS = (1, 2, 4, 8, 16)
+STAGES = range(1, 9)
+REGISTERS = range(24, 256)
+"""For a thread: with fewer the assembler does not begin, and there are no more."""
 
 Pass = Literal["forward", "backward"]
 Architecture = Literal["sm_80", "sm_90"]
@@ -33,7 +38,8 @@ class Shape(NamedTuple):
 
     Attributes:
         step: Which kernel.
-        architecture: `sm_90` for compute capability 9.0 and above, `sm_80` below.
+        architecture: `sm_90` for compute capability 9.0 and above, `sm_80` below. It keeps entries that were measured
+            on one apart from those for the other; entries by the rule are the same for both.
         chunk_tile: The chunk length rounded up to a power of two, 128 at most.
         width_tile: The head width rounded up to a power of two.
         precision: `single` for float32.
@@ -65,7 +71,11 @@ class Configuration(NamedTuple):
 
 
 def _chosen(shape: Shape) -> Configuration:
-    """The rule behind the table: the largest tiles whose sums fit the registers, found by compiling."""
+    """The rule behind the table: the largest tiles whose sums fit the registers, found by compiling.
+
+    One rule for every architecture: registers, which it goes by, are as many on all of them. What else tells them apart
+    has not been measured.
+    """
     chunk, wide = shape.chunk_tile, shape.width_tile > 64
     match shape.step, shape.precision:
         case "forward", "half":
@@ -90,7 +100,8 @@ TABLE: MappingProxyType[Shape, Configuration] = MappingProxyType(
         for shape in [Shape(step, architecture, chunk_tile, width_tile, precision)]
     }
 )
-"""Found by compiling, not by measuring: no spills first, then the largest tiles."""
+"""Untuned: every entry follows one rule, `_chosen`, found by compiling, whatever the architecture. The key names the
+architecture for the sake of files of measurements, which replace entries of one only."""
 
 
 def shape_of(step: Pass, *, device: torch.device, chunk_len: int, d_head: int, dtype: torch.dtype) -> Shape:
@@ -132,37 +143,54 @@ _TRIED: dict[Shape, Configuration] = {}
 @cache
 def _measured() -> dict[Shape, Configuration]:
     path = os.environ.get(TABLE_VARIABLE)
-    return {} if path is None else read_table(Path(path))
+    if path is None:
+        return {}
+    try:
+        return read_table(Path(path))
+    except ValueError as error:
+        raise ValueError(f"{TABLE_VARIABLE}={path}: {error}, or unset the variable") from error
 
 
 def read_table(path: Path) -> dict[Shape, Configuration]:
     """Configurations that `write_table` wrote.
 
     Raises:
-        ValueError: The file is not there or holds something else.
+        ValueError: The file is not there, or holds something else, or an entry that the kernels do not have.
     """
     try:
         entries = [
             (Shape(**one["shape"]), Configuration(**one["configuration"])) for one in json.loads(path.read_text())
         ]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{TABLE_VARIABLE}={path} is no table of kernel configurations ({error}); write one with "
-            "reformer.kernels.tuning.tune, or unset the variable"
-        ) from error
-    for shape, configuration in entries:
-        if shape not in TABLE or not _is_possible(configuration):
-            raise ValueError(
-                f"{TABLE_VARIABLE}={path}: {shape} with {configuration} is not an entry that the kernels have; "
-                "write the file with reformer.kernels.tuning.tune, or unset the variable"
-            )
+        raise ValueError(f"{path} is no table of kernel configurations ({error!r}); {_WRITE_ONE}") from error
+    for number, (shape, configuration) in enumerate(entries, start=1):
+        for name, value, allowed in chain(_of_shape(shape), _of_configuration(shape, configuration)):
+            # `True` equals 1, and 16.0 equals 16.
+            if not any(value == one and type(value) is type(one) for one in allowed):
+                choice = allowed if len(allowed) <= 8 else f"{allowed[0]}..{allowed[-1]}"
+                raise ValueError(f"{path}, entry {number}: {name}={value!r} is not among {choice}; {_WRITE_ONE}")
     return dict(entries)
 
 
-def _is_possible(configuration: Configuration) -> bool:
-    *sizes, n_registers = configuration
-    numbers: list[object] = [*sizes, 1 if n_registers is None else n_registers]
-    return all(type(number) is int and number > 0 for number in numbers)
+_WRITE_ONE = "write the file with reformer.kernels.tuning.tune"
+
+_Field = tuple[str, object, Sequence[object]]
+"""Name, value, and what it may be."""
+
+
+def _of_shape(shape: Shape) -> Iterator[_Field]:
+    for name, value in shape._asdict().items():
+        yield name, value, sorted({getattr(one, name) for one in TABLE})
+
+
+def _of_configuration(shape: Shape, configuration: Configuration) -> Iterator[_Field]:
+    tiles = tuple(size for size in CHUNK_TILES if size <= shape.chunk_tile)
+    yield "rows", configuration.rows, tiles
+    yield "columns", configuration.columns, tiles
+    yield "n_warps", configuration.n_warps, WARPS
+    yield "n_stages", configuration.n_stages, STAGES
+    if configuration.n_registers is not None:
+        yield "n_registers", configuration.n_registers, REGISTERS
 
 
 def write_table(path: Path, table: dict[Shape, Configuration]) -> None:

@@ -3,23 +3,24 @@
 import triton
 import triton.language as tl
 
+from reformer.functional import chunked
 from reformer.kernels.tile_kernels import (
-    alike_only,
     chunk_at,
+    from_entry,
     load_rows,
-    log2_times_met,
     narrowed,
     only_valid,
+    pair_scores,
     positions_of_tile,
-    visible_score,
+    tile_of_program,
 )
 
 COUNTS = ("n_tiles", "n_heads", "n_rounds", "length", "chunk_len", "chunks_per_round", "n_before", "n_seen", "width")
 """Arguments that get no kernel of their own for values that are 1 or divisible by 16, as strides do."""
 
 LOG2_E = tl.constexpr(1.4426950408889634)
-NOTHING_SEEN = tl.constexpr(-1e30)
-"""The constant of `reformer.functional.chunked`; the running maximum starts here as well."""
+NOTHING_SEEN = tl.constexpr(chunked.NOTHING_SEEN)
+"""The running maximum starts here as well."""
 
 
 @triton.jit(do_not_specialize=COUNTS)
@@ -78,20 +79,16 @@ def attend_kernel(
     Writes each row of OUT [B, H, R, L, K] as strided, and of LSE [B, H, R, L], once: the mean of the values under the
     softmax over what this round sees, and its log-sum-exp to base two. A query that sees nothing copies its own value.
     """
-    head, tile_of_head = tl.program_id(0) // n_tiles, tl.program_id(0) % n_tiles
-    chunk, row_tile = tile_of_head // ROW_TILES, tile_of_head % ROW_TILES
-    round_, n_chunks = chunk // chunks_per_round, chunks_per_round * n_rounds
-    b, h, head = (head // n_heads).to(tl.int64), (head % n_heads).to(tl.int64), head.to(tl.int64)
+    b, h, head, round_, chunk, n_chunks, row_tile = tile_of_program(
+        n_tiles, n_heads, n_rounds, chunks_per_round, ROW_TILES
+    )
     QUERY += b * query_b + h * query_h
     VALUE += b * value_b + h * value_h
     UNIT += head * length
     POSITION += head * n_rounds * length
-    if VALID is not None:
-        VALID += b * length
-    if BUCKET is not None:
-        BUCKET += head * n_rounds * length
-    if CHUNK is not None:
-        CHUNK += head * n_rounds * length
+    VALID = from_entry(VALID, b * length)
+    BUCKET = from_entry(BUCKET, head * n_rounds * length)
+    CHUNK = from_entry(CHUNK, head * n_rounds * length)
 
     position = positions_of_tile(POSITION, chunk, row_tile, chunk >= 0, chunk_len, chunks_per_round, length, ROWS)
     query = load_rows(QUERY, position, query_l, length, K, WIDTH, UPCAST)
@@ -107,35 +104,26 @@ def attend_kernel(
         value = load_rows(VALUE, key_position, value_l, length, K, WIDTH, UPCAST)
         unit = tl.load(UNIT + tl.minimum(key_position, length - 1))
         key_position = only_valid(VALID, key_position, length)
-        score = tl.dot(query, tl.trans(key), input_precision=PRECISION)
-        score = visible_score(
-            score, (unit * (score_scale * LOG2_E))[None, :], position[:, None], key_position[None, :], length, CAUSAL
+        score = pair_scores(
+            tl.dot(query, tl.trans(key), input_precision=PRECISION),
+            (unit * (score_scale * LOG2_E))[None, :],
+            BUCKET,
+            CHUNK,
+            round_,
+            position[:, None],
+            key_chunk // chunks_per_round,
+            key_position[None, :],
+            n_rounds,
+            length,
+            n_chunks,
+            chunks_per_round,
+            n_before,
+            width,
+            CAUSAL,
+            WRAP,
+            SAME_BUCKET_ONLY,
+            DEDUPLICATE,
         )
-        if SAME_BUCKET_ONLY:
-            score = alike_only(
-                score,
-                BUCKET,
-                round_,
-                position[:, None],
-                key_chunk // chunks_per_round,
-                key_position[None, :],
-                length,
-            )
-        if DEDUPLICATE:
-            score -= log2_times_met(
-                CHUNK,
-                BUCKET,
-                position[:, None],
-                key_position[None, :],
-                n_rounds,
-                length,
-                n_chunks,
-                chunks_per_round,
-                n_before,
-                width,
-                WRAP,
-                SAME_BUCKET_ONLY,
-            )
         new_highest = tl.maximum(highest, tl.max(score, 1))
         weight = tl.exp2(score - new_highest[:, None])
         fade = tl.exp2(highest - new_highest)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from reformer.functional.hashing import bucket_dtype
-from reformer.kernels.launch import bytes_of, ceil_div, empty, padded, precision, rows, upcasts
-from reformer.kernels.requirements import check_can_run
+from reformer.kernels.inputs import check_hashing
+from reformer.kernels.launch import bytes_of, ceil_div, empty, launch, padded, precision, rows, strides, upcasts
 
 
 def tile_of(d_head: int, dtype: torch.dtype) -> tuple[int, int]:
@@ -36,14 +36,14 @@ def hash_vectors(
 
     Raises:
         RuntimeError: This machine cannot run the kernels.
-        ValueError: The kernels do not serve such vectors.
+        ValueError: The kernels do not serve such vectors, or the tensors do not belong together.
     """
-    batch, heads, length, width = vector_BHLK.shape
-    check_can_run(vector_BHLK.device, d_head=width, dtype=vector_BHLK.dtype)
+    rotation_HRKN = rotation_HRKN.to(device=vector_BHLK.device, dtype=vector_BHLK.dtype).contiguous()
+    check_hashing(vector_BHLK, rotation_HRKN, n_buckets, valid_BL)
     from reformer.kernels.hash_kernels import hash_kernel
 
+    batch, heads, length, width = vector_BHLK.shape
     vector_BHLK = rows(vector_BHLK)
-    rotation_HRKN = rotation_HRKN.to(device=vector_BHLK.device, dtype=vector_BHLK.dtype).contiguous()
     n_rounds = rotation_HRKN.shape[1]
     bucket_BHRL = empty(batch, heads, n_rounds, length, dtype=bucket_dtype(n_buckets), device=vector_BHLK.device)
     n_rows, n_columns = tile_of(width, vector_BHLK.dtype)
@@ -52,13 +52,12 @@ def hash_vectors(
     for factor in n_buckets:
         half = factor // 2
         part_HRKN = rotation_HRKN[..., first : first + half]
-        hash_kernel[(n_tiles * batch * heads,)](
+        arguments = (
             vector_BHLK,
             part_HRKN,
             bytes_of(valid_BL),
             bucket_BHRL,
-            *vector_BHLK.stride()[:3],
-            *part_HRKN.stride()[:3],
+            *strides(vector_BHLK, part_HRKN),
             n_tiles,
             heads,
             n_rounds,
@@ -66,6 +65,11 @@ def hash_vectors(
             half,
             weight,
             math.prod(n_buckets),
+        )
+        launch(
+            hash_kernel,
+            n_tiles * batch * heads,
+            arguments,
             K=width,
             WIDTH=padded(width),
             ROWS=n_rows,

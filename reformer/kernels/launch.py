@@ -1,4 +1,7 @@
-"""What every launch needs: scratch memory, rows as a kernel can read them, and sizes."""
+"""What every launch needs: the right device, scratch memory, rows as a kernel can read them, and sizes."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -6,19 +9,28 @@ from torch import Tensor
 from reformer.kernels.requirements import interpreted
 
 
-def empty(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Memory that a kernel is to fill: the only way kernels get any, so that a test can poison it all."""
-    return torch.empty(shape, dtype=dtype, device=device)
+def launch(
+    kernel: Any,  # noqa: ANN401  (Triton is not typed)
+    n_programs: int,
+    arguments: Sequence[Tensor | float | None],
+    **constants: int | str | None,
+) -> None:
+    """Run so many programs of a kernel on the device of its first argument, where all others are, too.
 
-
-def empty_heads(like_BHLK: Tensor) -> Tensor:
-    """Memory for one row per head and position, heads side by side: the merge before a projection copies nothing.
-
-    Returns:
-        A tensor of the same shape and type, strided as [B, L, H, K] is.
+    Triton itself takes whichever device is the current one.
     """
-    batch, heads, length, width = like_BHLK.shape
-    return empty(batch, length, heads, width, dtype=like_BHLK.dtype, device=like_BHLK.device).transpose(1, 2)
+    first = arguments[0]
+    assert isinstance(first, Tensor), "every kernel reads something"
+    with torch.cuda.device_of(first):
+        kernel[(n_programs,)](*arguments, **constants)
+
+
+def empty(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Memory that a kernel is to fill.
+
+    With `reformer.fused.empty_heads` the only way kernels get any, so that a test can poison it all.
+    """
+    return torch.empty(shape, dtype=dtype, device=device)
 
 
 def rows(x_BHLK: Tensor) -> Tensor:
@@ -34,6 +46,11 @@ def bytes_of(valid_BL: Tensor | None) -> Tensor | None:
 def padded(size: int) -> int:
     """The next power of two, 16 at least: sides of a tile that is multiplied."""
     return max(16, 1 << (size - 1).bit_length())
+
+
+def strides(*tensors: Tensor) -> tuple[int, ...]:
+    """How far entries lie apart in each tensor, along all dimensions but the last."""
+    return tuple(stride for tensor in tensors for stride in tensor.stride()[:-1])
 
 
 def ceil_div(size: int, by: int) -> int:

@@ -1,15 +1,16 @@
 """LSH attention, forward and backward, as plain functions that launch the kernels."""
 
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from reformer.functional.dropping import Dropout
-from reformer.functional.windows import Grid, Window, Wrap
+from reformer.functional.windows import Grid
+from reformer.fused import Inputs, Options, empty_heads
 from reformer.kernels.configurations import Configuration, Pass, configuration_for, shape_of
-from reformer.kernels.launch import bytes_of, ceil_div, empty, empty_heads, padded, precision, rows, upcasts
-from reformer.kernels.requirements import check_can_run, check_chunk_len, check_no_dropout
+from reformer.kernels.inputs import check_inputs, check_results
+from reformer.kernels.launch import bytes_of, ceil_div, empty, launch, padded, precision, rows, strides, upcasts
+from reformer.kernels.requirements import check_options
 from reformer.kernels.sorting import chunk_of_position, sort_by_bucket
 
 ROWS = 32
@@ -55,13 +56,16 @@ def attend(
 
     Raises:
         RuntimeError: This machine cannot run the kernels.
-        ValueError: The kernels do not serve such tensors or options.
+        ValueError: The kernels do not serve such tensors or options, or the tensors do not belong together.
     """
-    window = _window(chunk_len, n_before, n_after, wrap)
-    call = _Call.of(query, value, bucket, valid, None, score_scale, window, causal, same_bucket_only, deduplicate)
-    check_no_dropout(Dropout(dropout, seed))
-    out, lse = call.forward()
-    return out, lse, call.position_BHRS
+    options = Options(
+        score_scale, chunk_len, n_before, n_after, wrap, causal, same_bucket_only, deduplicate, dropout, seed
+    )
+    inputs = Inputs(query, value, bucket, valid)
+    check_options(options)
+    check_inputs(inputs)
+    position = sort_by_bucket(bucket)
+    return *_Call.of(inputs, options, position).forward(), position
 
 
 def attend_backward(
@@ -111,20 +115,16 @@ def attend_backward(
 
     Raises:
         RuntimeError: This machine cannot run the kernels.
-        ValueError: The kernels do not serve such tensors or options.
+        ValueError: The kernels do not serve such tensors or options, or the tensors do not belong together.
     """
-    window = _window(chunk_len, n_before, n_after, wrap)
-    call = _Call.of(query, value, bucket, valid, position, score_scale, window, causal, same_bucket_only, deduplicate)
-    check_no_dropout(Dropout(dropout, seed))
-    return call.backward(d_out, out, lse)
-
-
-def _window(chunk_len: int, n_before: int, n_after: int, wrap: str) -> Window:
-    check_chunk_len(chunk_len)
-    ends: Any = wrap
-    if wrap not in get_args(Wrap):
-        raise ValueError(f"backend='triton': wrap={wrap!r} is not one of {', '.join(get_args(Wrap))}")
-    return Window(chunk_len, n_before, n_after, ends)
+    options = Options(
+        score_scale, chunk_len, n_before, n_after, wrap, causal, same_bucket_only, deduplicate, dropout, seed
+    )
+    inputs = Inputs(query, value, bucket, valid)
+    check_options(options)
+    check_inputs(inputs)
+    check_results(inputs, d_out, out, lse, position)
+    return _Call.of(inputs, options, position).backward(d_out, out, lse)
 
 
 class _Call(NamedTuple):
@@ -141,48 +141,19 @@ class _Call(NamedTuple):
     meaning: dict[str, Any]
 
     @classmethod
-    def of(
-        cls,
-        query_BHLK: Tensor,
-        value_BHLK: Tensor,
-        bucket_BHRL: Tensor,
-        valid_BL: Tensor | None,
-        position_BHRS: Tensor | None,
-        score_scale: float,
-        window: Window,
-        causal: bool,
-        same_bucket_only: bool,
-        deduplicate: bool,
-    ) -> "_Call":
-        check_can_run(query_BHLK.device, d_head=query_BHLK.shape[-1], dtype=query_BHLK.dtype)
-        if value_BHLK.shape != query_BHLK.shape or value_BHLK.dtype != query_BHLK.dtype:
-            raise ValueError(
-                f"backend='triton': values are {value_BHLK.dtype} of shape {tuple(value_BHLK.shape)}, queries are "
-                f"{query_BHLK.dtype} of shape {tuple(query_BHLK.shape)}; the kernels need them alike"
-            )
-        grid = Grid(window, *bucket_BHRL.shape[2:])
-        if position_BHRS is None:
-            position_BHRS = sort_by_bucket(bucket_BHRL)
-        chunk_BHRL = None
-        if deduplicate:
-            chunk_BHRL = chunk_of_position(
-                position_BHRS, chunk_len=grid.chunk_len, chunks_per_round=grid.chunks_per_round
-            )
+    def of(cls, inputs: Inputs, options: Options, position_BHRS: Tensor) -> "_Call":
+        grid, meaning = Grid(options.window, *inputs.bucket_BHRL.shape[2:]), options._asdict()
+        cuts = {"chunk_len": grid.chunk_len, "chunks_per_round": grid.chunks_per_round}
         return cls(
-            rows(query_BHLK),
-            rows(value_BHLK),
-            bucket_BHRL.contiguous() if same_bucket_only else None,
-            bytes_of(valid_BL),
-            chunk_BHRL,
+            rows(inputs.query_BHLK),
+            rows(inputs.value_BHLK),
+            _signed(inputs.bucket_BHRL) if options.same_bucket_only else None,
+            bytes_of(inputs.valid_BL),
+            chunk_of_position(position_BHRS, **cuts) if options.deduplicate else None,
             position_BHRS,
-            score_scale,
+            options.score_scale,
             grid,
-            {
-                "CAUSAL": causal,
-                "WRAP": window.wrap,
-                "SAME_BUCKET_ONLY": same_bucket_only,
-                "DEDUPLICATE": deduplicate,
-            },
+            {name.upper(): meaning[name] for name in ("causal", "wrap", "same_bucket_only", "deduplicate")},
         )
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -190,33 +161,16 @@ class _Call(NamedTuple):
         from reformer.kernels.forward_kernels import attend_kernel
         from reformer.kernels.row_kernels import combine_rounds_kernel, row_terms_kernel
 
-        unit_BHL = self._by_row()
-        self._row_launch(
-            row_terms_kernel,
-            (self.query_BHLK, None, None, unit_BHL, None),
-            *self.query_BHLK.stride()[:3],
-            *(0,) * 6,
-        )
-        out_BHLK, lse_BHL = empty_heads(self.value_BHLK), self._by_row()
-        outs_BHRLK, lses_BHRL = self._per_round(out_BHLK), self._by_row(self.grid.n_rounds)
-        if self.grid.n_rounds == 1:
-            lses_BHRL = lse_BHL
-        self._chunk_launch(
-            "forward",
-            attend_kernel,
-            (self.query_BHLK, self.value_BHLK, unit_BHL),
-            (outs_BHRLK, lses_BHRL),
-            *self.query_BHLK.stride()[:3],
-            *self.value_BHLK.stride()[:3],
-            *outs_BHRLK.stride()[:4],
-        )
-        if self.grid.n_rounds > 1:
-            self._row_launch(
-                combine_rounds_kernel,
-                (outs_BHRLK, lses_BHRL, out_BHLK, lse_BHL),
-                *out_BHLK.stride()[:3],
-                n_rounds=self.grid.n_rounds,
-            )
+        unit_BHL, out_BHLK, lse_BHL = self._by_row(), empty_heads(self.value_BHLK), self._by_row()
+        query_strides, unread = strides(self.query_BHLK), (0,) * 6
+        self._row_launch(row_terms_kernel, self.query_BHLK, None, None, unit_BHL, None, *query_strides, *unread)
+        n_rounds, outs_BHRLK = self.grid.n_rounds, self._per_round(out_BHLK)
+        lses_BHRL = lse_BHL if n_rounds == 1 else self._by_row(n_rounds)
+        inputs = (self.query_BHLK, self.value_BHLK, unit_BHL)
+        self._chunk_launch("forward", attend_kernel, inputs, (outs_BHRLK, lses_BHRL), outs_BHRLK)
+        if n_rounds > 1:
+            rounds = (outs_BHRLK, lses_BHRL)
+            self._row_launch(combine_rounds_kernel, *rounds, out_BHLK, lse_BHL, *strides(out_BHLK), n_rounds=n_rounds)
         return out_BHLK, lse_BHL
 
     def backward(self, d_out_BHLK: Tensor, out_BHLK: Tensor, lse_BHL: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,35 +178,16 @@ class _Call(NamedTuple):
         from reformer.kernels.backward_kernels import attend_backward_kernel
         from reformer.kernels.row_kernels import row_terms_kernel, sum_rounds_kernel
 
-        d_out_BHLK, out_BHLK = rows(d_out_BHLK), rows(out_BHLK)
         unit_BHL, delta_BHL = self._by_row(), self._by_row()
-        self._row_launch(
-            row_terms_kernel,
-            (self.query_BHLK, out_BHLK, d_out_BHLK, unit_BHL, delta_BHL),
-            *self.query_BHLK.stride()[:3],
-            *out_BHLK.stride()[:3],
-            *d_out_BHLK.stride()[:3],
-        )
-        d_query_BHLK, d_value_BHLK = empty_heads(self.query_BHLK), empty_heads(self.value_BHLK)
-        d_queries_BHRLK, d_values_BHRLK = self._per_round(d_query_BHLK), self._per_round(d_value_BHLK)
-        self._chunk_launch(
-            "backward",
-            attend_backward_kernel,
-            (self.query_BHLK, self.value_BHLK, d_out_BHLK, unit_BHL, lse_BHL.contiguous(), delta_BHL),
-            (d_queries_BHRLK, d_values_BHRLK),
-            *self.query_BHLK.stride()[:3],
-            *self.value_BHLK.stride()[:3],
-            *d_out_BHLK.stride()[:3],
-            *d_queries_BHRLK.stride()[:4],
-        )
-        if self.grid.n_rounds > 1:
-            self._row_launch(
-                sum_rounds_kernel,
-                (d_queries_BHRLK, d_values_BHRLK, d_query_BHLK, d_value_BHLK),
-                *d_query_BHLK.stride()[:3],
-                n_rounds=self.grid.n_rounds,
-            )
-        return d_query_BHLK, d_value_BHLK
+        read = (self.query_BHLK, rows(out_BHLK), rows(d_out_BHLK))
+        self._row_launch(row_terms_kernel, *read, unit_BHL, delta_BHL, *strides(*read))
+        n_rounds, whole = self.grid.n_rounds, (empty_heads(self.query_BHLK), empty_heads(self.value_BHLK))
+        parts = (self._per_round(whole[0]), self._per_round(whole[1]))
+        inputs = (self.query_BHLK, self.value_BHLK, read[2], unit_BHL, lse_BHL.contiguous(), delta_BHL)
+        self._chunk_launch("backward", attend_backward_kernel, inputs, parts, read[2], parts[0])
+        if n_rounds > 1:
+            self._row_launch(sum_rounds_kernel, *parts, *whole, *strides(whole[0]), n_rounds=n_rounds)
+        return whole
 
     def _by_row(self, *n_rounds: int) -> Tensor:
         batch, heads, length, _ = self.query_BHLK.shape
@@ -274,17 +209,14 @@ class _Call(NamedTuple):
     def _row_launch(
         self,
         kernel: Any,  # noqa: ANN401  (Triton is not typed)
-        tensors: tuple[Tensor | None, ...],
-        *strides: int,
+        *arguments: Tensor | int | None,
         n_rounds: int | None = None,
     ) -> None:
         batch, heads, length, _ = self.query_BHLK.shape
         n_tiles = ceil_div(length, ROWS)
         counts = (n_tiles, heads, length) if n_rounds is None else (n_tiles, heads, n_rounds, length)
-        upcast = upcasts(self.query_BHLK.dtype)
-        kernel[(n_tiles * batch * heads,)](
-            *tensors, *strides, *counts, **self._widths, ROWS=ROWS, UPCAST=upcast, num_warps=4
-        )
+        constants = {**self._widths, "ROWS": ROWS, "UPCAST": upcasts(self.query_BHLK.dtype), "num_warps": 4}
+        launch(kernel, n_tiles * batch * heads, (*arguments, *counts), **constants)
 
     def _chunk_launch(
         self,
@@ -292,39 +224,55 @@ class _Call(NamedTuple):
         kernel: Any,  # noqa: ANN401  (Triton is not typed)
         inputs: tuple[Tensor, ...],
         outputs: tuple[Tensor, ...],
-        *strides: int,
+        *strided: Tensor,
     ) -> None:
+        """Launch with the strides of queries, of values, and of what else is `strided`."""
         batch, heads, length, width = self.query_BHLK.shape
-        dtype, window = self.query_BHLK.dtype, self.grid.window
-        shape = shape_of(step, device=self.query_BHLK.device, chunk_len=self.grid.chunk_len, d_head=width, dtype=dtype)
+        dtype, grid = self.query_BHLK.dtype, self.grid
+        shape = shape_of(step, device=self.query_BHLK.device, chunk_len=grid.chunk_len, d_head=width, dtype=dtype)
         configuration = configuration_for(shape)
-        ring = {"across_rounds": self.grid.n_chunks, "per_round": self.grid.chunks_per_round}.get(window.wrap)
-        row_tiles = ceil_div(self.grid.chunk_len, configuration.rows)
-        n_tiles = self.grid.n_chunks * row_tiles
-        kernel[(n_tiles * batch * heads,)](
+        n_tiles = grid.n_chunks * ceil_div(grid.chunk_len, configuration.rows)
+        arguments = (
             *inputs,
             self.position_BHRS,
             self.valid_BL,
             self.bucket_BHRL,
             self.chunk_BHRL,
             *outputs,
-            *strides,
+            *strides(self.query_BHLK, self.value_BHLK, *strided),
             n_tiles,
             heads,
-            self.grid.n_rounds,
+            grid.n_rounds,
             length,
-            self.grid.chunk_len,
-            self.grid.chunks_per_round,
-            window.n_before if ring is None else window.n_before % ring,
-            self.grid.n_seen,
-            window.n_before + window.n_after + 1,
+            grid.chunk_len,
+            grid.chunks_per_round,
+            self._n_before,
+            grid.n_seen,
+            grid.window.n_before + grid.window.n_after + 1,
             self.score_scale,
+        )
+        launch(
+            kernel,
+            n_tiles * batch * heads,
+            arguments,
             **self._widths,
             **self.meaning,
-            **tiles(configuration, self.grid.chunk_len, deduplicate=self.meaning["DEDUPLICATE"]),
+            **tiles(configuration, grid.chunk_len, deduplicate=self.meaning["DEDUPLICATE"]),
             PRECISION=precision(dtype),
             UPCAST=upcasts(dtype),
         )
+
+    @property
+    def _n_before(self) -> int:
+        """Chunks seen before the own one, less than the ring has if there is one."""
+        window = self.grid.window
+        ring = {"across_rounds": self.grid.n_chunks, "per_round": self.grid.chunks_per_round}.get(window.wrap)
+        return window.n_before if ring is None else window.n_before % ring
+
+
+def _signed(bucket_BHRL: Tensor) -> Tensor:
+    """Buckets as kernels compare them."""
+    return (bucket_BHRL if bucket_BHRL.dtype.is_signed else bucket_BHRL.to(torch.int64)).contiguous()
 
 
 def tiles(configuration: Configuration, chunk_len: int, *, deduplicate: bool) -> dict[str, int | None]:

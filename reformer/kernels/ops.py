@@ -9,7 +9,7 @@ from reformer.functional.dropping import NO_DROPOUT, Drop
 from reformer.functional.hashing import bucket_dtype
 from reformer.functional.windows import Window
 from reformer.fused import Options, register
-from reformer.kernels import hashing, sorting
+from reformer.kernels import hashing
 from reformer.kernels.lsh import attend, attend_backward
 from reformer.kernels.requirements import check_no_dropout
 
@@ -44,13 +44,14 @@ def lsh_attention(
     Args:
         query_BHLK: Shared queries, bfloat16, float16 or float32, K within 16..128.
         value_BHLK: Values of the same shape and type.
-        bucket_BHRL: Bucket of each position in each round.
+        bucket_BHRL: Bucket of each position in each round, of any integer type, none negative.
         score_scale: A score is the product of query and unit key times this.
         window: Which chunks a query sees.
         causal: Whether a position sees only the past.
         same_bucket_only: Whether a query sees only keys of its own round and bucket within its window.
         deduplicate: Whether a key met several times counts once.
-        valid_BL: False where a position is padding, which nobody sees; `None` if none is.
+        valid_BL: False where a position is padding, which nobody sees, whatever its query is: infinite, or no number.
+            Its value has the weight zero, so that must be finite. `None` if nothing is padding.
         drop: Must drop nothing.
 
     Returns:
@@ -58,7 +59,7 @@ def lsh_attention(
 
     Raises:
         RuntimeError: This machine cannot run the kernels.
-        ValueError: The kernels do not serve such tensors or options.
+        ValueError: The kernels do not serve such tensors or options, or the tensors do not belong together.
     """
     check_no_dropout(drop)
     options = Options.of(score_scale, window, causal, same_bucket_only, deduplicate, NO_DROPOUT)
@@ -74,12 +75,6 @@ def hash_vectors(
     return bucket_BHRL
 
 
-def sort_by_bucket(bucket_BHRL: Tensor) -> Tensor:
-    """Position in each slot of the sorted sequence, see `reformer.kernels.sorting.sort_by_bucket`: position_BHRS."""
-    position_BHRS: Tensor = _sort(bucket_BHRL)
-    return position_BHRS
-
-
 @torch.library.custom_op(f"{NAMESPACE}::hash_vectors", mutates_args=())
 def _hash(vector: Tensor, rotation: Tensor, n_buckets: list[int], valid: Tensor | None) -> Tensor:
     return hashing.hash_vectors(vector, rotation, n_buckets=n_buckets, valid_BL=valid)
@@ -89,13 +84,3 @@ def _hash(vector: Tensor, rotation: Tensor, n_buckets: list[int], valid: Tensor 
 def _(vector: Tensor, rotation: Tensor, n_buckets: list[int], valid: Tensor | None) -> Tensor:
     batch, heads, length, _ = vector.shape
     return vector.new_empty((batch, heads, rotation.shape[1], length), dtype=bucket_dtype(n_buckets))
-
-
-@torch.library.custom_op(f"{NAMESPACE}::sort_by_bucket", mutates_args=())
-def _sort(bucket: Tensor) -> Tensor:
-    return sorting.sort_by_bucket(bucket)
-
-
-@_sort.register_fake
-def _(bucket: Tensor) -> Tensor:
-    return torch.empty_like(bucket, dtype=torch.int32, memory_format=torch.contiguous_format)

@@ -1,11 +1,14 @@
-"""What the kernels need of machine and input, checked before any work is done; nothing here needs Triton."""
+"""What the kernels need of machine and options, checked before any work is done; nothing here needs Triton."""
 
 import importlib.util
 import os
+from typing import get_args
 
 import torch
 
 from reformer.config import TRITON_HEADS
+from reformer.functional.windows import Wrap
+from reformer.fused import Options
 
 TYPES = (torch.bfloat16, torch.float16, torch.float32)
 CAPABILITY = (8, 0)
@@ -58,14 +61,20 @@ def check_machine(device: torch.device) -> None:
         )
 
 
-def check_chunk_len(chunk_len: int) -> None:
-    """The kernels serve chunks of this length: any, though the work is that of the next multiple of 16.
+def check_options(options: Options) -> None:
+    """The kernels serve these options: chunks of any length, though the work is that of the next multiple of 16.
 
     Raises:
-        ValueError: It is not positive.
+        ValueError: They do not.
     """
-    if chunk_len < 1:
-        raise ValueError(f"backend='triton': chunk_len={chunk_len} is less than 1, the shortest chunk there is")
+    for name, least in (("chunk_len", 1), ("n_before", 0), ("n_after", 0)):
+        value = getattr(options, name)
+        if value < least:
+            raise ValueError(f"backend='triton': {name}={value} is less than {least}; give {least} or more")
+    if options.wrap not in get_args(Wrap):
+        known = ", ".join(get_args(Wrap))
+        raise ValueError(f"backend='triton': wrap={options.wrap!r} is not one of {known}; give one of them")
+    check_no_dropout(options.drop)
 
 
 def check_no_dropout(drop: object) -> None:

@@ -3,10 +3,10 @@
 import triton
 import triton.language as tl
 
+from reformer.functional import scores
 from reformer.kernels.tile_kernels import narrowed
 
-KEY_EPSILON = tl.constexpr(1e-6)
-"""The constant of `reformer.functional.scores`."""
+KEY_EPSILON = tl.constexpr(scores.KEY_EPSILON)
 
 
 @triton.jit

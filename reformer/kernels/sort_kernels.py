@@ -1,6 +1,9 @@
 """Stable counting sort by digits of a key: the kernels of one pass, least significant digit first.
 
 Between the two a cumulative sum over the counts, digit-major, gives the first place of each digit and tile.
+
+A histogram is counted by atomic additions in shared memory, in no particular order. They add whole numbers, whose sum
+is the same in any order, so what comes of it is the same every time.
 """
 
 import triton

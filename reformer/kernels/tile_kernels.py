@@ -22,6 +22,30 @@ def narrowed(x: tl.tensor, TYPE: tl.constexpr, UPCAST: tl.constexpr) -> tl.tenso
 
 
 @triton.jit
+def tile_of_program(
+    n_tiles: tl.tensor,
+    n_heads: tl.tensor,
+    n_rounds: tl.tensor,
+    chunks_per_round: tl.tensor,
+    ROW_TILES: tl.constexpr,
+) -> tl.tensor:
+    """Example, head, number of the head in the whole batch, round, chunk, chunks there are, and tile of a program."""
+    head, tile_of_head = tl.program_id(0) // n_tiles, tl.program_id(0) % n_tiles
+    chunk, row_tile = tile_of_head // ROW_TILES, tile_of_head % ROW_TILES
+    round_, n_chunks = chunk // chunks_per_round, chunks_per_round * n_rounds
+    b, h, head = (head // n_heads).to(tl.int64), (head % n_heads).to(tl.int64), head.to(tl.int64)
+    return b, h, head, round_, chunk, n_chunks, row_tile
+
+
+@triton.jit
+def from_entry(X: tl.tensor, first: tl.tensor) -> tl.tensor:
+    """A pointer to an entry of X, or still `None` if there is no X."""
+    if X is not None:
+        X += first
+    return X
+
+
+@triton.jit
 def chunk_at(
     chunk: tl.tensor, distance: tl.tensor, n_chunks: tl.tensor, chunks_per_round: tl.tensor, WRAP: tl.constexpr
 ) -> tl.tensor:
@@ -98,38 +122,79 @@ def load_rows(
 
 
 @triton.jit
-def visible_score(
-    score: tl.tensor,
+def pair_scores(
+    product: tl.tensor,
     factor: tl.tensor,
+    BUCKET: tl.tensor,
+    CHUNK: tl.tensor,
+    query_round: tl.tensor,
     query_position: tl.tensor,
+    key_round: tl.tensor,
     key_position: tl.tensor,
+    n_rounds: tl.tensor,
     length: tl.tensor,
+    n_chunks: tl.tensor,
+    chunks_per_round: tl.tensor,
+    n_before: tl.tensor,
+    width: tl.tensor,
     CAUSAL: tl.constexpr,
+    WRAP: tl.constexpr,
+    SAME_BUCKET_ONLY: tl.constexpr,
+    DEDUPLICATE: tl.constexpr,
 ) -> tl.tensor:
-    """Score times the key's factor, minus infinity where the query does not see the key.
+    """Product times the key's factor, minus infinity where the query does not see the key.
 
-    Two operations on each score: positions are compared as int32, so the mask is exact at any length.
+    Chosen, not added: rows that nobody sees may hold anything, infinity and what is no number included.
 
     Args:
-        score: [queries, keys], or transposed if the positions are.
+        product: Of query and key, [queries, keys], or transposed if the positions are.
         factor: One for each key.
+        BUCKET: Bucket of each position in each round, [R, L], signed, if it is looked at.
+        CHUNK: Chunk of each position in each round, [R, L], if pairs that meet several times count once.
+        query_round: Round of the queries.
         query_position: [queries, 1].
+        key_round: Round of the keys.
         key_position: [1, keys], at least `length` for a key that nobody sees.
+        n_rounds: R.
         length: L.
+        n_chunks: Chunks of all rounds.
+        chunks_per_round: Chunks of one.
+        n_before: As in `log2_times_met`.
+        width: As in `log2_times_met`.
         CAUSAL: Whether a position sees only the past.
+        WRAP: As in `reformer.functional.windows.Window`.
+        SAME_BUCKET_ONLY: Whether a query sees only keys of its own round and bucket.
+        DEDUPLICATE: Whether a key met several times counts once.
     """
+    # Positions are compared as int32, so the mask is exact at any length.
     if CAUSAL:
         seen = key_position < query_position
-        score = score * factor
     else:
-        seen = key_position != query_position
-        # Keys that nobody sees cost nothing here: a multiplication becomes a multiply-add.
-        score = score * factor + tl.where(key_position < length, 0.0, -float("inf"))
-    return tl.where(seen, score, -float("inf"))
+        # Both at once: zero for a query itself, negative for a key that nobody sees. Two masks would not fit registers.
+        seen = (tl.where(key_position < length, key_position, -1) ^ query_position) > 0
+    score = tl.where(seen, product * factor, -float("inf"))
+    if SAME_BUCKET_ONLY:
+        score = _alike_only(score, BUCKET, query_round, query_position, key_round, key_position, length)
+    if DEDUPLICATE:
+        score -= log2_times_met(
+            CHUNK,
+            BUCKET,
+            query_position,
+            key_position,
+            n_rounds,
+            length,
+            n_chunks,
+            chunks_per_round,
+            n_before,
+            width,
+            WRAP,
+            SAME_BUCKET_ONLY,
+        )
+    return score
 
 
 @triton.jit
-def alike_only(
+def _alike_only(
     score: tl.tensor,
     BUCKET: tl.tensor,
     query_round: tl.tensor,
@@ -138,7 +203,10 @@ def alike_only(
     key_position: tl.tensor,
     length: tl.tensor,
 ) -> tl.tensor:
-    """The score, minus infinity unless query and key stand in the same bucket of the same round."""
+    """The score, minus infinity unless query and key stand in the same bucket of the same round.
+
+    Negative numbers stand for buckets that there are not, so BUCKET must be signed.
+    """
     BUCKET += query_round.to(tl.int64) * length
     query_bucket = tl.load(BUCKET + query_position, mask=query_position < length, other=-1)
     own_round_length = tl.where(key_round == query_round, length, 0)

@@ -35,7 +35,7 @@ def compiled(
     capability: int,
     options: dict[str, int],
 ) -> dict[str, Any]:
-    """Registers, spilled bytes and shared memory of one kernel."""
+    """Registers, spilled bytes, shared memory and what instructions there are of one kernel."""
     names = kernel.arg_names
     types = BYTES_OF_TYPE | INTEGERS | FLOATS
 
@@ -58,7 +58,7 @@ def compiled(
     return {"shared": binary.metadata.shared, **_assembled(binary.asm["ptx"], capability)}
 
 
-def _assembled(ptx: str, capability: int) -> dict[str, int]:
+def _assembled(ptx: str, capability: int) -> dict[str, Any]:
     # The newer of the two bundled assemblers knows every version of the language that Triton writes.
     folder = Path(triton.__file__).parent / "backends/nvidia/bin"
     assembler = next(str(path) for name in ("ptxas-blackwell", "ptxas") if (path := folder / name).exists())
@@ -69,9 +69,11 @@ def _assembled(ptx: str, capability: int) -> dict[str, int]:
         command = [assembler, "-v", f"-arch={architecture}", file.name, "-o", "/dev/null"]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     found = {"registers": r"Used (\d+) registers", "spilled": r"(\d+) bytes spill stores"}
-    return {name: int(match[1]) for name, pattern in found.items() if (match := re.search(pattern, said))} | {
+    figures = {name: int(match[1]) for name, pattern in found.items() if (match := re.search(pattern, said))}
+    return figures | {
         "matrix_products": len(re.findall(r"wgmma\.mma_async|mma\.sync", ptx)),
         "asynchronous_copies": ptx.count("cp.async.c"),
+        "atomics": sorted(set(re.findall(r"\b(?:atom|red)\.[\w.:]+", ptx))),
     }
 
 

@@ -25,6 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory that kernels get is full of what no result may hold: NaN, and positions and ids far out."""
+    from reformer import fused
     from reformer.kernels import hashing, launch, lsh, sorting
 
     plain = launch.empty
@@ -36,3 +37,4 @@ def _poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (launch, lsh, hashing, sorting):
         monkeypatch.setattr(module, "empty", poisoned)
+    monkeypatch.setattr(lsh, "empty_heads", lambda like_BHLK: fused.empty_heads(like_BHLK).fill_(float("nan")))

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,11 @@ import torch
 from tests.kernels.cases import DEVICE, Case, Inputs, Results, assert_as_exact_as_plain, by_kernels
 
 HALF, BRAIN = torch.float16, torch.bfloat16
+
+interpreted_by_numpy = pytest.mark.filterwarnings(
+    "ignore:(overflow|invalid value|All-NaN slice) encountered:RuntimeWarning"
+)
+"""NumPy, which the interpreter computes with, warns of what a GPU computes without a word."""
 
 CASES = [
     Case(),
@@ -104,10 +110,54 @@ def test_padding_is_seen_by_nobody() -> None:
     results = by_kernels(case, inputs._replace(d_out_BHLK=d_out_BHLK))
     for gradient in results[1:]:
         assert not gradient[:, :, padding].any()
-    changed_BHLK = inputs.query_BHLK.detach().clone()
-    changed_BHLK[:, :, padding] = 1e4
-    again = by_kernels(case, inputs._replace(d_out_BHLK=d_out_BHLK, query_BHLK=changed_BHLK))
-    assert torch.equal(results.out[:, :, ~padding], again.out[:, :, ~padding])
+
+
+@interpreted_by_numpy
+@pytest.mark.parametrize("content", [1e4, math.inf, math.nan])
+@pytest.mark.parametrize("changes", [{}, {"causal": False, "n_after": 1}], ids=str)
+def test_padding_may_hold_any_query(changes: dict[str, Any], content: float) -> None:
+    case = Case(padding=20, heads=1, **changes)
+    inputs = Inputs.of(case)
+    usual, unusual = by_kernels(case, inputs), by_kernels(case, with_padding_of(content, inputs))
+    assert torch.equal(valid_rows(inputs, usual.out), valid_rows(inputs, unusual.out))
+
+
+@interpreted_by_numpy
+@pytest.mark.parametrize(
+    ("dtype", "content"), [(HALF, 1e4), (torch.float32, 1e4), (torch.float32, 1e19), (torch.float32, 1e30)]
+)
+@pytest.mark.parametrize("changes", [{}, {"causal": False, "n_after": 1}], ids=str)
+def test_padding_whose_products_are_infinite_leaves_gradients_as_they_are(
+    changes: dict[str, Any], dtype: torch.dtype, content: float
+) -> None:
+    case = Case(padding=20, heads=1, dtype=dtype, **changes)
+    inputs = Inputs.of(case)
+    assert inputs.valid_BL is not None
+    inputs = inputs._replace(d_out_BHLK=inputs.d_out_BHLK.masked_fill(~inputs.valid_BL[:, None, :, None], 0))
+    usual, unusual = by_kernels(case, inputs), by_kernels(case, with_padding_of(content, inputs))
+    for one, other in zip(usual, unusual, strict=True):
+        assert valid_rows(inputs, other).isfinite().all()
+        assert torch.equal(valid_rows(inputs, one), valid_rows(inputs, other))
+
+
+def with_padding_of(content: float, inputs: Inputs) -> Inputs:
+    assert inputs.valid_BL is not None
+    query_BHLK = inputs.query_BHLK.detach().masked_fill(~inputs.valid_BL[:, None, :, None], content)
+    return inputs._replace(query_BHLK=query_BHLK)
+
+
+def valid_rows(inputs: Inputs, x_BHLK: torch.Tensor) -> torch.Tensor:
+    assert inputs.valid_BL is not None
+    return x_BHLK.transpose(1, 2)[inputs.valid_BL]
+
+
+def test_ids_of_buckets_may_take_up_the_whole_of_their_type() -> None:
+    case = Case(same_bucket_only=True, heads=1, causal=False, n_after=1)
+    inputs = Inputs.of(case)
+    # As int8 these are -6..-1.
+    high = inputs._replace(bucket_BHRL=(inputs.bucket_BHRL + 250).to(torch.uint8))
+    for one, other in zip(by_kernels(case, inputs), by_kernels(case, high), strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, HALF, BRAIN])

@@ -5,6 +5,7 @@ In a process of its own: kernels that are interpreted in this one cannot be comp
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,11 @@ REPRESENTATIVE: list[dict[str, Any]] = [
         ("backward", "sm_90", 64, 64, "single"),
         ("backward", "sm_80", 128, 128, "single"),
     )
-] + [{"shape": Shape("forward", "sm_90", 64, 64, "half")._asdict(), "meaning": GENERAL, "padding": True, "d_head": 40}]
+] + [
+    {"shape": Shape("forward", "sm_90", 64, 64, "half")._asdict(), "meaning": GENERAL, "padding": True, "d_head": 40},
+    {"shape": Shape("forward", "sm_90", 64, 64, "half")._asdict(), "meaning": {"CAUSAL": False}, "padding": True},
+    {"shape": Shape("backward", "sm_80", 64, 128, "half")._asdict(), "meaning": {"CAUSAL": False}, "padding": True},
+]
 
 EVERY: list[dict[str, Any]] = [
     {"shape": shape._asdict()} | change
@@ -37,6 +42,7 @@ EVERY: list[dict[str, Any]] = [
     for change in (
         {},
         {"meaning": {"CAUSAL": False, "WRAP": "per_round"}},
+        {"meaning": {"CAUSAL": False}, "padding": True},
         {"meaning": GENERAL, "padding": True, "d_head": max(16, shape.width_tile - 3)},
     )
 ]
@@ -80,15 +86,26 @@ def reports(cases: list[dict[str, Any]], cache: Path) -> list[dict[str, Any]]:
     return found
 
 
+SPILLS = {
+    ("forward", "half", "narrow"): (8, 8, 16),
+    ("forward", "half", "wide"): (0, 0, 84),
+    ("forward", "single", "narrow"): (8, 20, 188),
+    ("forward", "single", "wide"): (0, 4, 0),
+    ("backward", "half", "narrow"): (0, 8, 276),
+    ("backward", "half", "wide"): (0, 0, 240),
+    ("backward", "single", "narrow"): (4, 4, 0),
+    ("backward", "single", "wide"): (80, 72, 28),
+}
+"""Bytes that a thread spills at most, heads up to 64 wide and wider: causal, not causal, and with all that `GENERAL`
+asks for. As found with Triton 3.9 over the whole table: what makes it worse has to say so here."""
+
+
 def spills_allowed(case: dict[str, Any]) -> int:
-    """Bytes spilled by kernels as they are: no more than the least that was found for any tiles of that size."""
     if "shape" not in case:
         return 0
-    shape = Shape(**case["shape"])
-    wide, single = shape.width_tile > 64, shape.precision == "single"
-    if shape.step == "backward":
-        return (40 if wide else 4) if single else 0
-    return 0 if wide else 8
+    shape, meaning = Shape(**case["shape"]), case.get("meaning", {})
+    causal, other, general = SPILLS[shape.step, shape.precision, "wide" if shape.width_tile > 64 else "narrow"]
+    return general if meaning == GENERAL else causal if meaning.get("CAUSAL", True) else other
 
 
 def check(cases: list[dict[str, Any]], cache: Path) -> None:
@@ -96,6 +113,9 @@ def check(cases: list[dict[str, Any]], cache: Path) -> None:
     for case, report in zip(cases, reports(cases, cache), strict=True):
         attention = "shape" in case
         if report["spilled"] > spills_allowed(case) or (attention and not report["matrix_products"]):
+            wrong.append((case, report))
+        # Sums of floating-point numbers would depend on the order in which atomic additions come to pass.
+        if any(re.search(r"\.b?f\d", instruction) for instruction in report["atomics"]):
             wrong.append((case, report))
         # Rows that are gathered by position are under way while others are multiplied, unless a loop within stops it.
         pipelined = attention and case["shape"]["chunk_tile"] == 64 and case.get("meaning") != GENERAL

@@ -72,7 +72,7 @@ def test_the_past_has_no_gradient_to_the_future(dtype: torch.dtype) -> None:
 )
 @pytest.mark.parametrize("length", [1, 4096, 65537])
 def test_positions_are_in_the_order_of_a_stable_sort(length: int, n_ids: int, dtype: torch.dtype) -> None:
-    from reformer.kernels.ops import sort_by_bucket
+    from reformer.kernels.sorting import sort_by_bucket
 
     bucket_BHRL = torch.randint(n_ids, (2, 4, 4, length), dtype=dtype, device=DEVICE)
     assert torch.equal(sort_by_bucket(bucket_BHRL).long(), sorting_specification.sort_by_bucket(bucket_BHRL))
@@ -125,3 +125,13 @@ def test_a_captured_graph_gives_what_the_calls_give() -> None:
         out = step()
     graph.replay()
     assert torch.equal(out, expected)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="takes two GPUs")
+def test_the_current_device_need_not_be_that_of_the_tensors() -> None:
+    case = LARGE._replace(length=2000, deduplicate=True)
+    inputs = Inputs.of(case)
+    elsewhere = inputs.changed(lambda x: x.to("cuda:1"))
+    for here, there in zip(by_kernels(case, inputs), by_kernels(case, elsewhere), strict=True):
+        assert there.device == torch.device("cuda", 1)
+        assert torch.equal(here, there.to(DEVICE))

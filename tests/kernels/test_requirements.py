@@ -83,12 +83,11 @@ import sys
 sys.modules["triton"] = None
 import torch
 from reformer.functional.windows import Window
-from reformer.kernels import configurations, hashing, lsh, ops, requirements, sorting, tuning
+from reformer.kernels import configurations, hashing, inputs, lsh, ops, requirements, sorting, tuning
 x, bucket = torch.zeros(1, 1, 20, 16), torch.zeros(1, 1, 1, 20, dtype=torch.int16)
 calls = (
     lambda: ops.lsh_attention(x, x, bucket, score_scale=1.0, window=Window(8, 1, 0, "none"), causal=True),
     lambda: ops.hash_vectors(x, torch.zeros(1, 1, 16, 2), n_buckets=(4,)),
-    lambda: ops.sort_by_bucket(bucket),
 )
 for call in calls:
     try:
@@ -100,7 +99,7 @@ for call in calls:
     said = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     ).stdout
-    assert said.count("backend='triton': the package triton is not installed") == 3, said
+    assert said.count("backend='triton': the package triton is not installed") == 2, said
 
 
 @pytest.mark.parametrize(
@@ -108,8 +107,13 @@ for call in calls:
     [
         ({"drop": Dropout(0.1, 7)}, "dropout=0.1 of attention weights is not served"),
         ({"drop": lambda weight, _: weight}, "of attention weights is not served"),
-        ({"window": Window(0, 1, 0, "none")}, "chunk_len=0 is less than 1"),
-        ({"window": Window(16, 1, 0, "sideways")}, "wrap='sideways' is not one of across_rounds, per_round, none"),  # type: ignore[arg-type]
+        ({"window": Window(0, 1, 0, "none")}, "chunk_len=0 is less than 1; give 1 or more"),
+        ({"window": Window(8, -2, 3, "none")}, "n_before=-2 is less than 0; give 0 or more"),
+        ({"window": Window(8, 0, -1, "none")}, "n_after=-1 is less than 0; give 0 or more"),
+        (
+            {"window": Window(16, 1, 0, "sideways")},  # type: ignore[arg-type]
+            "wrap='sideways' is not one of across_rounds, per_round, none; give one of them",
+        ),
     ],
 )
 def test_options_that_are_not_served_are_named(change: dict[str, Any], names: str) -> None:
@@ -121,19 +125,22 @@ def test_options_that_are_not_served_are_named(change: dict[str, Any], names: st
     assert names in str(refusal.value)
 
 
+def test_options_are_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reformer.kernels import lsh
+
+    def worked(_: torch.Tensor) -> None:
+        pytest.fail("sorted first")
+
+    monkeypatch.setattr(lsh, "sort_by_bucket", worked)
+    inputs, options = Inputs.of(Case()), (1.0, 16, 1, 0, "across_rounds", True, False, False, 0.1, 7)
+    with pytest.raises(ValueError, match=r"dropout=0\.1 of attention weights is not served"):
+        lsh.attend(inputs.query_BHLK, inputs.value_BHLK, inputs.bucket_BHRL, None, *options)
+
+
 def test_dropout_of_rate_zero_is_no_dropout() -> None:
     from reformer.kernels.requirements import check_no_dropout
 
     check_no_dropout(Dropout(0.0, 123))
-
-
-def test_values_unlike_the_queries_are_refused() -> None:
-    from reformer.kernels.ops import lsh_attention
-
-    inputs = Inputs.of(Case())
-    for value in (inputs.value_BHLK.half(), inputs.value_BHLK[:, :, :-1]):
-        with pytest.raises(ValueError, match="the kernels need them alike"):
-            lsh_attention(inputs.query_BHLK, value, inputs.bucket_BHRL, **Case().options)
 
 
 def test_the_operators_refuse_what_the_functions_refuse() -> None:

@@ -1,7 +1,5 @@
 """The counting sort gives the order of a stable sort."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -29,7 +27,7 @@ def drawn(length: int, n_ids: int, dtype: torch.dtype) -> Tensor:
     ],
 )
 def test_positions_are_in_the_order_of_a_stable_sort(length: int, n_ids: int, dtype: torch.dtype) -> None:
-    from reformer.kernels.ops import sort_by_bucket
+    from reformer.kernels.sorting import sort_by_bucket
 
     bucket_BHRL = drawn(length, n_ids, dtype)
     position_BHRS = sort_by_bucket(bucket_BHRL)
@@ -37,27 +35,38 @@ def test_positions_are_in_the_order_of_a_stable_sort(length: int, n_ids: int, dt
     assert torch.equal(position_BHRS.long(), specification.sort_by_bucket(bucket_BHRL))
 
 
-@pytest.mark.parametrize("largest", [2, 40, 255, 256, 600])
-def test_a_known_largest_id_saves_passes_and_changes_nothing(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reformer.kernels import sorting
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        (torch.int8, 90, 128),
+        (torch.uint8, 190, 256),
+        (torch.uint16, 2**16 - 5, 2**16),
+        (torch.uint32, 2**32 - 6, 2**32),
+    ],
+)
+def test_ids_are_sorted_by_all_bits_of_their_type(dtype: torch.dtype, low: int, high: int) -> None:
+    from reformer.kernels.sorting import sort_by_bucket
 
-    bucket_BHRL = drawn(150, largest + 1, torch.int32)
-    bucket_BHRL[..., 77] = largest
-    passes = []
-    cumsum = Tensor.cumsum
-
-    def counted(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401  (as torch has it)
-        passes.append(x.shape)
-        return cumsum(x, *args, **kwargs)
-
-    monkeypatch.setattr(Tensor, "cumsum", counted)
-    position_BHRS = sorting.sort_by_bucket(bucket_BHRL, largest=largest)
+    generator = torch.Generator().manual_seed(11)
+    # So few differ in their last bits only, and the first decides where these do not.
+    bucket_BHRL = torch.randint(low, high, (1, 3, 2, 130), generator=generator).to(DEVICE)
+    bucket_BHRL[..., ::7] -= low
+    position_BHRS = sort_by_bucket(bucket_BHRL.to(dtype))
     assert torch.equal(position_BHRS.long(), specification.sort_by_bucket(bucket_BHRL))
-    assert len(passes) == (1 if largest < 256 else 2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n_passes"),
+    [(torch.int8, 1), (torch.uint8, 1), (torch.int16, 2), (torch.uint16, 2), (torch.int32, 4), (torch.int64, 8)],
+)
+def test_a_sort_takes_a_pass_for_every_eight_bits(dtype: torch.dtype, n_passes: int) -> None:
+    from reformer.kernels.sorting import passes
+
+    assert passes(dtype)[0] == n_passes
 
 
 def test_a_sort_reads_any_strides() -> None:
-    from reformer.kernels.ops import sort_by_bucket
+    from reformer.kernels.sorting import sort_by_bucket
 
     bucket_BHRL = drawn(63, 5, torch.int16).transpose(1, 2)
     assert torch.equal(sort_by_bucket(bucket_BHRL).long(), specification.sort_by_bucket(bucket_BHRL))
