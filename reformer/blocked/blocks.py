@@ -83,24 +83,13 @@ class Line(NamedTuple):
     n_heads: int
 
     @property
-    def _ring_len(self) -> int:
-        """Chunks in a ring."""
-        return self.grid.n_chunks if self.grid.window.wrap == "across_rounds" else self.grid.chunks_per_round
-
-    @property
-    def _n_before(self) -> int:
-        """Chunks before the first of a ring; a window that reaches around a whole ring begins later."""
-        n_before = self.grid.window.n_before
-        return n_before if self.grid.window.wrap == "none" else n_before % self._ring_len
-
-    @property
     def _with_copies(self) -> int:
         """Chunks of a ring and copies around it."""
-        return self._ring_len + self.grid.n_seen - 1
+        return self.grid.ring_len + self.grid.n_seen - 1
 
     @property
     def _n_rings(self) -> int:
-        return self.n_heads * self.grid.n_chunks // self._ring_len
+        return self.n_heads * self.grid.n_chunks // self.grid.ring_len
 
     @property
     def _n_windows(self) -> int:
@@ -116,7 +105,7 @@ class Line(NamedTuple):
         chunk_len, n_seen = self.grid.chunk_len, self.grid.n_seen
         size = max(1, SCORES // (chunk_len**2 * n_seen))
         return [
-            Block(number, first, min(size, self._n_windows - first), chunk_len, self._n_before, n_seen)
+            Block(number, first, min(size, self._n_windows - first), chunk_len, self.grid.n_before, n_seen)
             for number, first in enumerate(range(0, self._n_windows, size))
         ]
 
@@ -125,7 +114,7 @@ class Line(NamedTuple):
         line_x = x_HRS.new_full((self.n_slots,), free)
         chunk_GCW = self._rings(line_x[:, None]).squeeze(-1)
         length = x_HRS.shape[-1]
-        own_GC = chunk_GCW[:, self._n_before : self._n_before + self._ring_len].flatten(1)
+        own_GC = chunk_GCW[:, self.grid.n_before : self.grid.n_before + self.grid.ring_len].flatten(1)
         own_GC.unflatten(1, (-1, self._round_slots))[..., :length].copy_(x_HRS.view(self._n_rings, -1, length))
         for copy, original in self._copies:
             chunk_GCW[:, copy] = chunk_GCW[:, original]
@@ -140,9 +129,9 @@ class Line(NamedTuple):
     def slots(self, position_HRS: Tensor) -> Tensor:
         """Where on the line each position stands in each round, slot_HRL, int32."""
         device, n_rounds = position_HRS.device, self.grid.n_rounds
-        in_ring = self._ring_len // self.grid.chunks_per_round
+        in_ring = self.grid.ring_len // self.grid.chunks_per_round
         round_HR1 = torch.arange(self.n_heads * n_rounds, dtype=torch.int32, device=device).view(-1, n_rounds, 1)
-        copies = round_HR1 // in_ring * (self.grid.n_seen - 1) + self._n_before
+        copies = round_HR1 // in_ring * (self.grid.n_seen - 1) + self.grid.n_before
         start_HR1 = round_HR1 * self._round_slots + copies * self.grid.chunk_len
         slot_HRS = start_HR1 + torch.arange(position_HRS.shape[-1], dtype=torch.int32, device=device)
         return torch.empty_like(slot_HRS).scatter_(-1, position_HRS.long(), slot_HRS)
@@ -162,6 +151,6 @@ class Line(NamedTuple):
         """Chunks of a ring that are copies, and what of."""
         if self.grid.window.wrap == "none":
             return []
-        first, length = self._n_before, self._ring_len
+        first, length = self.grid.n_before, self.grid.ring_len
         outside = (chunk for chunk in range(self._with_copies) if not first <= chunk < first + length)
         return [(chunk, first + (chunk - first) % length) for chunk in outside]

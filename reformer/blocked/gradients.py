@@ -42,13 +42,13 @@ class _Rounds:
         # What a position that is alone in every round owes to itself is added at the end.
         share_HRL = lse_HRL.softmax(dim=1) * (lse_HRL > NOTHING_SEEN).any(dim=1, keepdim=True)
         delta_BHL = group.scratch.copy("delta", d_out_BHLK, group.wide).mul_(out_BHLK).sum(dim=-1)
-        self._share_S1 = self._by_slot(share_HRL)
-        self._delta_S1 = self._by_slot(share_HRL * delta_BHL.flatten(0, 1)[:, None])
+        owed_HRL = share_HRL * delta_BHL.flatten(0, 1)[:, None]
+        self._share_S1, self._delta_S1 = self._by_slot(share_HRL, owed_HRL)
 
-    def _by_slot(self, x_HRL: Tensor) -> Tensor:
+    def _by_slot(self, *each_HRL: Tensor) -> list[Tensor]:
         """What each position has in each round, by slot of the line; 0 for slots of nobody, copies among them."""
-        by_slot_S = x_HRL.new_zeros(self._group.line.n_slots)
-        return by_slot_S.index_copy_(0, self._group.slot_HRL.flatten().long(), x_HRL.flatten())[:, None]
+        n_slots, slot_x = self._group.line.n_slots, self._group.slot_HRL.flatten().long()
+        return [x_HRL.new_zeros(n_slots).index_copy_(0, slot_x, x_HRL.flatten())[:, None] for x_HRL in each_HRL]
 
     def compute(self, block: Block) -> None:
         """What a block's queries owe to the keys and values of their windows."""

@@ -8,7 +8,7 @@ from reformer.blocked.blocks import Block, Line
 from reformer.blocked.scratch import Scratch
 from reformer.functional import scores
 from reformer.functional.chunked import NOTHING_SEEN
-from reformer.functional.lsh import BEYOND_BUCKETS, HashRounds
+from reformer.functional.lsh import HashRounds, label_buckets
 from reformer.functional.windows import Grid
 from reformer.fused import Inputs, Options
 
@@ -200,9 +200,7 @@ class Group:
 
     def _labels(self, bucket_HRL: Tensor, position_HRS: Tensor) -> Tensor:
         """A number for each slot that two slots share if they hold the same bucket of the same round, label_S."""
-        bucket_HRS = bucket_HRL.gather(2, position_HRS.long()).long()
-        round_R1 = torch.arange(bucket_HRS.shape[1], device=bucket_HRS.device)[:, None]
-        return self.line.laid(bucket_HRS + round_R1 * BEYOND_BUCKETS, -1)
+        return self.line.laid(label_buckets(bucket_HRL).gather(2, position_HRS.long()), -1)
 
     def _times_met(self, block: Block) -> Tensor:
         row_S1 = self.row_S[:, None].long()

@@ -139,17 +139,9 @@ class HashRounds(NamedTuple):
             else None,
         }
 
-    @property
-    def labels(self) -> Tensor:
-        """A number for each slot that two slots share if they hold the same bucket of the same round, label_BHCW."""
-        n_rounds = self.bucket_BHRL.shape[2]
-        offset_R1 = torch.arange(n_rounds, device=self.bucket_BHRL.device)[:, None] * BEYOND_BUCKETS
-        label_BHRS = (self.bucket_BHRL + offset_R1).sort(dim=-1).values
-        return self.grid.to_chunks(label_BHRS, fill=-1)
-
     def _alike(self, query_slot: Tensor, key_slot: Tensor) -> Tensor:
         """Whether two slots hold the same bucket of the same round, alike_BHCWM."""
-        label_BHCW = self.labels
+        label_BHCW = self.grid.to_chunks(label_buckets(self.bucket_BHRL).sort(dim=-1).values, fill=-1)
         query_label, key_label = (take_slots(label_BHCW, slot, fill=-1) for slot in (query_slot, key_slot))
         return query_label[..., :, None] == key_label[..., None, :]
 
@@ -177,6 +169,12 @@ class HashRounds(NamedTuple):
         """What holds for each of the positions in one round."""
         inside = position_BHCx.clamp(0, x_BHRL.shape[-1] - 1).flatten(2)
         return x_BHRL[:, :, round_].gather(2, inside).view_as(position_BHCx)
+
+
+def label_buckets(bucket_xRL: Tensor) -> Tensor:
+    """A number for each position in each round that two of them share if they are in one bucket of one round."""
+    round_R1 = torch.arange(bucket_xRL.shape[-2], device=bucket_xRL.device)[:, None]
+    return bucket_xRL + round_R1 * BEYOND_BUCKETS
 
 
 def combine_rounds(out_BHRLK: Tensor, lse_BHRL: Tensor) -> Tensor:

@@ -85,12 +85,20 @@ class Grid(NamedTuple):
         return torch.where(seen[..., None] < 0, -1, slot).flatten(1)
 
     @property
+    def ring_len(self) -> int:
+        """Chunks that a window can go around: those of all rounds, or of one; or of one that has ends."""
+        return self.n_chunks if self.window.wrap == "across_rounds" else self.chunks_per_round
+
+    @property
+    def n_before(self) -> int:
+        """Chunks seen before the own one, less than the ring has: around it once more is where they were."""
+        return self.window.n_before if self.window.wrap == "none" else self.window.n_before % self.ring_len
+
+    @property
     def n_seen(self) -> int:
         """Chunks in a window, no more than the ring has."""
         width = self.window.n_before + self.window.n_after + 1
-        if self.window.wrap == "none":
-            return width
-        return min(width, self.n_chunks if self.window.wrap == "across_rounds" else self.chunks_per_round)
+        return width if self.window.wrap == "none" else min(width, self.ring_len)
 
     def looks_at(self, chunk: Tensor, other: Tensor) -> Tensor:
         """Whether queries in one chunk look at another, both counted through all rounds; broadcasts."""

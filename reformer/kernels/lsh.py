@@ -246,7 +246,7 @@ class _Call(NamedTuple):
             length,
             grid.chunk_len,
             grid.chunks_per_round,
-            self._n_before,
+            grid.n_before,
             grid.n_seen,
             grid.window.n_before + grid.window.n_after + 1,
             self.score_scale,
@@ -261,13 +261,6 @@ class _Call(NamedTuple):
             PRECISION=precision(dtype),
             UPCAST=upcasts(dtype),
         )
-
-    @property
-    def _n_before(self) -> int:
-        """Chunks seen before the own one, less than the ring has if there is one."""
-        window = self.grid.window
-        ring = {"across_rounds": self.grid.n_chunks, "per_round": self.grid.chunks_per_round}.get(window.wrap)
-        return window.n_before if ring is None else window.n_before % ring
 
 
 def _signed(bucket_BHRL: Tensor) -> Tensor:
