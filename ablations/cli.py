@@ -155,8 +155,11 @@ def _measure(
 ) -> bool:
     """Fill the results folder; whether some planned cell could not be measured and it was not for want of memory."""
     from ablations.harness import environment, store
+    from ablations.harness.engine import LocalEngine
     from ablations.harness.plan import in_order, pending
+    from ablations.harness.plausible import Judge
     from ablations.harness.sweep import sole_writer, sweep
+    from ablations.harness.worklist import Worklist
 
     here = environment.describe(device)
     folder, planned = results / here.machine, in_order(plan)
@@ -167,7 +170,7 @@ def _measure(
         console.print(f"{here.machine}: {len(cells)} of {len(planned)} cells to measure", highlight=False)
         try:
             if cells:
-                sweep(cells, here, folder, timeout_seconds=timeout, console=console)
+                sweep(Worklist(cells), LocalEngine(here, timeout_seconds=timeout), folder, Judge(before), console)
         except KeyboardInterrupt:
             _interrupted(cells, before, store.load(folder), folder)
         return _has_failures(planned, store.load(folder))

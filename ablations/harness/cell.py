@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 
 from reformer.config import Count, Frozen, ReformerConfig
 
-Mode = Literal["forward", "forward_backward", "training_step"]
-"""`forward` keeps nothing for a backward pass (inference); `forward_backward` computes loss and gradients, and
-`training_step` takes a step of Adam with them."""
+Mode = Literal["forward", "forward_recorded", "backward", "forward_backward", "training_step", "decode"]
+"""`forward` keeps nothing for a backward pass (inference), `forward_recorded` keeps what one needs; `backward` is that
+pass alone; `forward_backward` computes loss and gradients, and `training_step` takes a step of Adam with them; `decode`
+adds one token to a text of the cell's length."""
 
 Device = Literal["cpu", "cuda"]
 
@@ -81,6 +82,20 @@ class KernelTimes(Frozen):
     steps: Count = 10
 
 
+class Capacity(Frozen):
+    """Whether training steps of this size fit into a memory budget: two of them are taken.
+
+    Attributes:
+        kind: Tells workloads apart.
+        mode: What a step is.
+        budget_bytes: What the process may allocate beyond what it holds at its start; `None` for what the machine has.
+    """
+
+    kind: Literal["capacity"] = "capacity"
+    mode: Mode = "training_step"
+    budget_bytes: Count | None = None
+
+
 class Learn(Frozen):
     """Training on real text for a fixed number of steps, then bits per byte on text held out.
 
@@ -119,7 +134,7 @@ class Ceiling(Frozen):
     repeats: Annotated[int, Field(ge=2, strict=True)] = 8
 
 
-Workload = Annotated[TimeStep | PeakMemory | KernelTimes | Learn | Ceiling, Field(discriminator="kind")]
+Workload = Annotated[TimeStep | PeakMemory | KernelTimes | Capacity | Learn | Ceiling, Field(discriminator="kind")]
 
 
 class Cell(Frozen):
@@ -168,7 +183,7 @@ class Cell(Frozen):
     def mode(self) -> str:
         """The mode of the workload's steps; the kind of a workload that has none."""
         workload = self.workload
-        return workload.mode if isinstance(workload, TimeStep | PeakMemory | KernelTimes) else workload.kind
+        return workload.mode if isinstance(workload, TimeStep | PeakMemory | KernelTimes | Capacity) else workload.kind
 
     @property
     def contender(self) -> str:

@@ -5,7 +5,18 @@ Good to a factor of two or three: enough to see what a run would cost, never use
 
 from typing import NamedTuple, assert_never
 
-from ablations.harness.cell import LSH_PEERS, Ceiling, Cell, Device, KernelTimes, Learn, PeakMemory, Scope, TimeStep
+from ablations.harness.cell import (
+    LSH_PEERS,
+    Capacity,
+    Ceiling,
+    Cell,
+    Device,
+    KernelTimes,
+    Learn,
+    PeakMemory,
+    Scope,
+    TimeStep,
+)
 from reformer.config import (
     AnyAttention,
     DenseAttention,
@@ -28,6 +39,7 @@ PEER_FACTOR: dict[Scope, float] = {"attention": 5, "model": 2}
 """How much longer a peer takes than ours, roughly."""
 COMPILE_SECONDS = 20
 FLOAT_BYTES = 4
+FORWARD_ONLY = frozenset({"forward", "forward_recorded", "decode"})
 SCORE_COPIES = 3
 """Scores, weights and a temporary of the same size, at the peak."""
 STREAM_COPIES = 14
@@ -63,12 +75,14 @@ def _seconds(cell: Cell, forward: float) -> float:
     with_backward = forward * (3 if cell.config.residual in ("standard", "single_stream") else 4)
     match cell.workload:
         case TimeStep(mode=mode, min_samples=min_samples, seconds=seconds):
-            step = forward if mode == "forward" else with_backward
+            step = forward if mode in FORWARD_ONLY else with_backward
             return 3 * step + max(seconds, min_samples * step)
         case PeakMemory(mode=mode, resident=resident):
-            return (3 if resident else 2) * (forward if mode == "forward" else with_backward)
+            return (3 if resident else 2) * (forward if mode in FORWARD_ONLY else with_backward)
         case KernelTimes(mode=mode, steps=steps):
-            return (2 + steps) * (forward if mode == "forward" else with_backward)
+            return (2 + steps) * (forward if mode in FORWARD_ONLY else with_backward)
+        case Capacity(mode=mode):
+            return 2 * (forward if mode in FORWARD_ONLY else with_backward)
         case Learn(steps=steps, evaluate_every=every, evaluation_windows=windows):
             return steps * with_backward + steps / every * windows / cell.batch * forward
         case Ceiling():

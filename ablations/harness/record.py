@@ -1,145 +1,27 @@
 """What is kept of one attempt to measure a cell. Every attempt ends as a record, whatever happened."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from ablations.harness.cell import Cell
+from ablations.harness.measurement import Measurement
 from reformer.config import Frozen
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the records this code writes; older ones are upgraded when read, newer ones are refused.
 
 1: as 2, but configs lacked the fields that the whole Reformer added, all of which have the old behaviour as default.
-2: as now, but there were only whole models of ours in float32, and their LSH attention was always the eager one.
+2: as 3, but there were only whole models of ours in float32, and their LSH attention was always the eager one.
+3: as now, but of times, peaks and records there was less: what is new is null in them, with this as the reason.
 """
 
 Status = Literal["ok", "oom", "killed", "timeout", "error", "unsupported", "not_run"]
 """`not_run` means that something the cell needs is missing here (a data set); it is tried again on the next run."""
 
 
-class StepTimes(Frozen):
-    """Raw samples of one process: each entry one step. Seconds.
-
-    Attributes:
-        kind: Tells measurements apart.
-        wall_seconds: By the wall clock, the device synchronised before each reading.
-        cpu_seconds: Processor time of the process over the same steps, all threads added.
-        device_seconds: Between CUDA events, on a GPU; `None` on CPU, where there are none.
-        warm_up_seconds: Wall clock of the steps before, which are not part of the sample.
-        steady: Whether the warm-up had settled when sampling began.
-        tokens_per_step: Batch times length.
-        threads: Intra-op threads of PyTorch.
-    """
-
-    kind: Literal["time"] = "time"
-    wall_seconds: tuple[float, ...]
-    cpu_seconds: tuple[float, ...]
-    device_seconds: tuple[float, ...] | None
-    warm_up_seconds: tuple[float, ...]
-    steady: bool
-    tokens_per_step: int
-    threads: int
-
-
-class PeakBytes(Frozen):
-    """Memory of one step, above the parameters and their gradients, which exist before it starts. Bytes.
-
-    Attributes:
-        kind: Tells measurements apart.
-        peak_bytes: Most bytes of tensors alive at once. On CPU exact, from the allocator's events; on GPU the caching
-            allocator's peak of allocated bytes.
-        method: How `peak_bytes` was taken.
-        parameter_bytes: Of the model; of attention alone, of its inputs.
-        gradient_bytes: Of their gradients; 0 for a forward step.
-        os_peak_bytes: Rise of the process's peak resident memory over the step, or `None`.
-        os_peak_missing: Why `os_peak_bytes` is `None`.
-        reserved_bytes: Peak that the GPU's caching allocator held; `None` on CPU.
-        process_bytes: What the driver says the process holds (NVML); `None` where it cannot tell.
-        process_missing: Why `process_bytes` is `None`.
-    """
-
-    kind: Literal["memory"] = "memory"
-    peak_bytes: int
-    method: Literal["profiler_allocation_events", "cuda_max_memory_allocated"]
-    parameter_bytes: int
-    gradient_bytes: int
-    os_peak_bytes: int | None
-    os_peak_missing: str | None
-    reserved_bytes: int | None
-    process_bytes: int | None
-    process_missing: str | None
-
-
-class TrainingPoint(Frozen):
-    """One optimiser step: loss on its batch in bits per byte, and seconds of training since the first step began."""
-
-    step: int
-    seconds: float
-    bits_per_byte: float
-
-
-class Evaluation(Frozen):
-    """Held-out bits per byte after `step` steps; `seconds` of training so far, evaluation time not counted."""
-
-    step: int
-    seconds: float
-    bits_per_byte: float
-    n_bytes: int
-
-
-class LearningCurve(Frozen):
-    """A training run. `split` states in words which bytes were trained on and which held out."""
-
-    kind: Literal["learn"] = "learn"
-    points: tuple[TrainingPoint, ...]
-    evaluations: tuple[Evaluation, ...]
-    tokens_per_step: int
-    split: str
-
-
-class KernelTime(Frozen):
-    """One kernel of a GPU, whatever its arguments: how often it ran in all steps, and how long it took together."""
-
-    name: str
-    calls: int
-    seconds: float
-
-
-class KernelSeconds(Frozen):
-    """Every kernel that ran during so many steps, as the profiler saw them."""
-
-    kind: Literal["kernels"] = "kernels"
-    kernels: tuple[KernelTime, ...]
-    steps: int
-
-
-class MatrixProducts(Frozen):
-    """Seconds that each product of two square matrices of one width took."""
-
-    width: int
-    seconds: tuple[float, ...]
-
-
-class Ceilings(Frozen):
-    """What the machine did at most: raw samples, warm-up left out.
-
-    Attributes:
-        kind: Tells measurements apart.
-        products: Of each width that was tried.
-        copy_bytes: Size of the tensor that was copied; a copy reads and writes as much.
-        copy_seconds: Of each copy.
-        threads: Intra-op threads of PyTorch.
-    """
-
-    kind: Literal["ceiling"] = "ceiling"
-    products: tuple[MatrixProducts, ...]
-    copy_bytes: int
-    copy_seconds: tuple[float, ...]
-    threads: int
-
-
-Measurement = Annotated[StepTimes | PeakBytes | KernelSeconds | LearningCurve | Ceilings, Field(discriminator="kind")]
+THROTTLE_REASONS = 0x8 | 0x20 | 0x40 | 0x80
+"""NVML's bits for hardware slow-down, software and hardware thermal slow-down, and the power brake."""
 
 
 class Environment(Frozen):
@@ -174,6 +56,37 @@ class Environment(Frozen):
     dirty: bool | None
 
 
+class DeviceReading(Frozen):
+    """What the driver said of the GPU at one moment.
+
+    Attributes:
+        seconds: Since the cell started.
+        sm_clock_mhz: Of the processors.
+        memory_clock_mhz: Of the memory.
+        celsius: Of the chip.
+        watts: Drawn by the board.
+        reasons: Why clocks were below their most, as NVML's bits.
+    """
+
+    seconds: float
+    sm_clock_mhz: int
+    memory_clock_mhz: int
+    celsius: int
+    watts: float
+    reasons: int
+
+
+class DeviceState(Frozen):
+    """The GPU while a cell ran, read ten times a second by a process that was not measured."""
+
+    readings: tuple[DeviceReading, ...]
+
+    @property
+    def throttled(self) -> bool:
+        """Whether heat or power supply slowed the device down; being at its power limit is its normal state."""
+        return any(reading.reasons & THROTTLE_REASONS for reading in self.readings)
+
+
 class Record(Frozen):
     """One attempt at one cell.
 
@@ -185,6 +98,8 @@ class Record(Frozen):
         reason: Why, for every status but `ok`.
         measurement: What was measured; present exactly when `status` is `ok`.
         environment: Where.
+        device_state: Of the GPU meanwhile; `None` without one.
+        device_state_missing: Why `device_state` is `None`.
         started: UTC, ISO 8601.
         seconds: Wall clock of the whole attempt, process start included.
     """
@@ -196,6 +111,8 @@ class Record(Frozen):
     reason: str | None
     measurement: Measurement | None
     environment: Environment
+    device_state: DeviceState | None
+    device_state_missing: str | None
     started: str
     seconds: float
 

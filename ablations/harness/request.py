@@ -3,7 +3,7 @@
 from typing import Literal
 
 from ablations.harness.cell import Cell
-from ablations.harness.record import Measurement
+from ablations.harness.measurement import Measurement
 from reformer.config import Frozen
 
 

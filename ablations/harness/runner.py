@@ -16,8 +16,10 @@ from typing import IO, Self
 from pydantic import ValidationError
 
 from ablations.harness.cell import Cell
+from ablations.harness.device_state import watching
 from ablations.harness.environment import PROJECT
-from ablations.harness.record import Environment, Measurement, Record, Status
+from ablations.harness.measurement import Measurement
+from ablations.harness.record import Environment, Record, Status
 from ablations.harness.request import Ended, Outcome, Request, Started
 
 SERVER = "ablations.harness.server"
@@ -60,7 +62,9 @@ class Runner:
     def run(self, cell: Cell, data: Path | None = None, *, timeout_seconds: float) -> Record:
         """Measure one cell. Always returns a record; only an interrupt from the keyboard passes through."""
         started, clock = datetime.now(UTC), time.monotonic()
-        status, reason, measurement = self._attempt(cell, data, timeout_seconds)
+        with watching(cell.device) as watch:
+            status, reason, measurement = self._attempt(cell, data, timeout_seconds)
+            device_state, device_state_missing = watch.result()
         return Record(
             cell_id=cell.id,
             cell=cell,
@@ -68,6 +72,8 @@ class Runner:
             reason=reason,
             measurement=measurement,
             environment=self._environment,
+            device_state=device_state,
+            device_state_missing=device_state_missing,
             started=started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - clock, 3),
         )

@@ -7,7 +7,7 @@ results/<machine>/<experiment>.jsonl  the records
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -120,12 +120,54 @@ def _upgraded(content: Any) -> Any:  # noqa: ANN401  (whatever the line holds; v
     """Content of an older schema in today's form.
 
     Fields that a config or cell has gained since take their defaults, which are the old behaviour. The one exception
-    are LSH attentions, which were the eager ones. The cell gets the id that follows.
+    are LSH attentions, which were the eager ones. The cell gets the id that follows. What was not measured yet is null,
+    with the reason.
     """
     if not isinstance(content, dict) or content.get("schema_version") == SCHEMA:
         return content
-    cell = _with_eager_attention(content.get("cell"))
-    return content | {"schema_version": SCHEMA, "cell": cell, "cell_id": Cell.model_validate(cell).id}
+    version, cell = content.get("schema_version"), content.get("cell")
+    if isinstance(version, int) and version < 3:
+        cell = _with_eager_attention(cell)
+    return (
+        _GAINED["record"]
+        | content
+        | {
+            "schema_version": SCHEMA,
+            "cell": cell,
+            "cell_id": Cell.model_validate(cell).id,
+            "measurement": _with_what_it_gained(content.get("measurement"), content.get("environment")),
+        }
+    )
+
+
+_BEFORE = "not measured before schema 4"
+_GAINED: Mapping[str, dict[str, Any]] = {
+    "record": {"device_state": None, "device_state_missing": _BEFORE},
+    "time": {
+        "others_seconds": None,
+        "others_missing": _BEFORE,
+        "host_seconds": None,
+        "energy": None,
+        "energy_missing": _BEFORE,
+    },
+    "memory": {
+        "optimiser_bytes": 0,
+        "saved_bytes": None,
+        "saved_missing": _BEFORE,
+        "ledger": None,
+        "ledger_missing": _BEFORE,
+        "requested_bytes": None,
+    },
+}
+"""What records and measurements of each kind gained in schema 4."""
+
+
+def _with_what_it_gained(measurement: Any, environment: Any) -> Any:  # noqa: ANN401  (whatever the line holds)
+    if not isinstance(measurement, dict):
+        return measurement
+    kind = measurement.get("kind")
+    cores = {"cores": environment.get("cores")} if kind == "time" and isinstance(environment, dict) else {}
+    return _GAINED.get(str(kind), {}) | cores | measurement
 
 
 def _with_eager_attention(part: Any) -> Any:  # noqa: ANN401  (any part of a cell)

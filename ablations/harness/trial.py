@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ablations.harness.cell import Mode
+from ablations.harness.errors import UnsupportedError
 
 LEARNING_RATE = 1e-4
 
@@ -36,6 +37,8 @@ class Trial:
                 return self._forward
             case "forward_backward":
                 return self._forward_backward
+            case "forward_recorded" | "backward" | "decode":
+                raise UnsupportedError(f"mode={mode!r} is not measured yet")
             case "training_step":
                 # Fused: the fastest there is, and without temporaries that would hide the peak of anything else.
                 return self._training_step(torch.optim.Adam(self.wanted, lr=LEARNING_RATE, fused=True))

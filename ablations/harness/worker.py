@@ -11,20 +11,19 @@ from typing import assert_never
 
 import torch
 
-from ablations.harness.cell import Ceiling, Cell, KernelTimes, Learn, Mode, PeakMemory, TimeStep
+from ablations.harness.cell import Capacity, Ceiling, Cell, KernelTimes, Learn, PeakMemory, TimeStep
 from ablations.harness.environment import cores
 from ablations.harness.errors import MissingExtraError, UnsupportedError
 from ablations.harness.implementations import huggingface, lucidrains
 from ablations.harness.implementations.inputs import torch_dtype
-from ablations.harness.learning import learn
-from ablations.harness.measure import memory
 from ablations.harness.measure.ceiling import measure_ceilings
-from ablations.harness.measure.kernels import kernel_seconds
-from ablations.harness.measure.time import sample_steps
-from ablations.harness.record import KernelSeconds, Measurement, PeakBytes, StepTimes
+from ablations.harness.measurement import Measurement
 from ablations.harness.request import Outcome, Request
-from ablations.harness.steps import build_trial
-from ablations.harness.trial import Trial
+from ablations.harness.workloads.capacity import measure_capacity
+from ablations.harness.workloads.kernels import measure_kernels
+from ablations.harness.workloads.learn import learn
+from ablations.harness.workloads.memory import measure_memory
+from ablations.harness.workloads.time import measure_time
 
 OUT_OF_MEMORY_SAYS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
 MEMORY_SHARE = 0.95
@@ -106,13 +105,13 @@ def measure(request: Request) -> Measurement:
     torch.set_num_threads(cores())
     match cell.workload:
         case TimeStep():
-            return _measure_time(cell, cell.workload)
-        case PeakMemory(mode=mode, resident=resident):
-            if resident:
-                memory.map_every_large_block()
-            return _measure_memory(build_trial(cell), mode, resident=resident)
+            return measure_time(cell, cell.workload)
+        case PeakMemory():
+            return measure_memory(cell, cell.workload)
         case KernelTimes():
-            return _measure_kernels(cell, cell.workload)
+            return measure_kernels(cell, cell.workload)
+        case Capacity():
+            return measure_capacity(cell, cell.workload)
         case Learn():
             assert request.data is not None, "the runner locates the data before it asks for a learning cell"
             return learn(cell, cell.workload, Path(request.data))
@@ -120,66 +119,3 @@ def measure(request: Request) -> Measurement:
             return measure_ceilings(cell.workload, torch.device(cell.device), torch_dtype(cell), seed=cell.seed)
         case _:
             assert_never(cell.workload)
-
-
-def _measure_time(cell: Cell, workload: TimeStep) -> StepTimes:
-    trial = build_trial(cell)
-    samples = sample_steps(
-        trial.step(workload.mode),
-        before=trial.clear_gradients,
-        device=trial.device,
-        min_samples=workload.min_samples,
-        seconds=workload.seconds,
-    )
-    trial.check()
-    device = tuple(sample.device for sample in samples.timed if sample.device is not None)
-    return StepTimes(
-        wall_seconds=tuple(sample.wall for sample in samples.timed),
-        cpu_seconds=tuple(sample.cpu for sample in samples.timed),
-        device_seconds=device or None,
-        warm_up_seconds=samples.warm_up,
-        steady=samples.steady,
-        tokens_per_step=trial.n_tokens,
-        threads=torch.get_num_threads(),
-    )
-
-
-def _measure_kernels(cell: Cell, workload: KernelTimes) -> KernelSeconds:
-    if cell.device == "cpu":
-        raise UnsupportedError("kernels are told apart on a GPU only")
-    trial = build_trial(cell)
-    return kernel_seconds(trial.step(workload.mode), before=trial.clear_gradients, steps=workload.steps)
-
-
-def _measure_memory(trial: Trial, mode: Mode, *, resident: bool) -> PeakBytes:
-    step = trial.step(mode)
-    # Once unmeasured: caches fill, and gradients come into being, which the next step adds to in place.
-    step()
-    weights = {
-        "parameter_bytes": sum(tensor.nbytes for tensor in trial.wanted),
-        "gradient_bytes": sum(gradient.nbytes for gradient in trial.gradients),
-    }
-    if trial.device.type == "cuda":
-        peak, reserved = memory.peak_cuda_bytes(step)
-        held, held_missing = memory.nvml_process_bytes()
-        return PeakBytes(
-            peak_bytes=peak,
-            method="cuda_max_memory_allocated",
-            os_peak_bytes=None,
-            os_peak_missing="the step's memory is on the GPU",
-            reserved_bytes=reserved,
-            process_bytes=held,
-            process_missing=held_missing,
-            **weights,
-        )
-    os_peak, os_peak_missing = memory.peak_resident_bytes(step) if resident else (None, "not asked for")
-    return PeakBytes(
-        peak_bytes=memory.peak_tensor_bytes(step),
-        method="profiler_allocation_events",
-        os_peak_bytes=os_peak,
-        os_peak_missing=os_peak_missing,
-        reserved_bytes=None,
-        process_bytes=None,
-        process_missing="no GPU in use",
-        **weights,
-    )

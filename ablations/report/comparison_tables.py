@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from ablations.harness.cell import Cell, Scope
-from ablations.harness.record import Ceilings
+from ablations.harness.measurement import Ceilings
 from ablations.report.comparison import Block, blocks, ratio_to
 from ablations.report.floor import Ceiling, copy_rate, hash_directions, matrix_rate, work_of
 from ablations.report.groups import Attempt, Group

@@ -17,7 +17,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ablations.harness.cell import Cell
-from ablations.harness.record import Ceilings, Record
+from ablations.harness.measurement import Ceilings
+from ablations.harness.record import Record
 from reformer.config import AnyAttention, LSHAttention
 
 NUMBER_BYTES: Mapping[str, int] = MappingProxyType({"float32": 4, "bfloat16": 2, "float16": 2})

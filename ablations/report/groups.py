@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ablations.harness.cell import Cell
-from ablations.harness.record import LearningCurve, Measurement, PeakBytes, Record, StepTimes
+from ablations.harness.measurement import LearningCurve, Measurement, PeakBytes, StepTimes
+from ablations.harness.record import Record
 from ablations.report.axes import Setting, settings
 from ablations.report.statistics import Estimate, median_of_medians, of_readings, per
 from ablations.report.style import STATUS_WORDS

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from ablations.harness.cell import Cell
-from ablations.harness.record import KernelSeconds, KernelTime
+from ablations.harness.measurement import KernelSeconds, KernelTime
 from ablations.report.comparison_tables import BELOW_FLOOR, BELOW_FLOOR_NOTE, floor_cells
 from ablations.report.floor import Ceiling, Work, lsh_parts
 from ablations.report.groups import Attempt

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ablations.harness.record import Environment, Record, StepTimes
+from ablations.harness.measurement import StepTimes
+from ablations.harness.record import Environment, Record
 from ablations.harness.store import MachineResults, PlannedExperiment
 from ablations.report.comparison_tables import below_floor, ceilings_table, comparison_tables
 from ablations.report.figures import Figure, figures

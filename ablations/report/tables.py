@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ablations.harness.record import Evaluation, LearningCurve, PeakBytes
+from ablations.harness.measurement import Evaluation, LearningCurve, PeakBytes
 from ablations.report.fits import fit_tables
 from ablations.report.groups import Attempt, Group
 from ablations.report.statistics import Estimate, of_readings

@@ -15,8 +15,11 @@ from ablations.report.units import listed, setting
 
 MODE_WORDS: Mapping[str, str] = {
     "forward": "forward",
+    "forward_recorded": "forward, recorded for gradients",
+    "backward": "backward",
     "forward_backward": "forward + backward",
     "training_step": "training step",
+    "decode": "one token decoded",
     "learn": "training",
 }
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from ablations.harness.cell import Cell, Learn, TimeStep
 from ablations.harness.environment import describe
-from ablations.harness.record import Environment, Record, StepTimes
+from ablations.harness.measurement import StepTimes
+from ablations.harness.record import Environment, Record
 from reformer.config import CONTROLS, VARIANTS, ReformerConfig
 
 SIZES: dict[str, Any] = {"vocab_size": 256, "d_model": 8, "n_heads": 2, "d_head": 4, "d_ff": 12, "n_layers": 1}
@@ -50,6 +51,12 @@ def record(of: Cell, environment: Environment, **changes: Any) -> Record:  # noq
         steady=True,
         tokens_per_step=16,
         threads=1,
+        cores=2,
+        others_seconds=0.001,
+        others_missing=None,
+        host_seconds=None,
+        energy=None,
+        energy_missing="no GPU in use",
     )
     values: dict[str, Any] = {
         "cell_id": of.id,
@@ -58,6 +65,8 @@ def record(of: Cell, environment: Environment, **changes: Any) -> Record:  # noq
         "reason": None,
         "measurement": times,
         "environment": environment,
+        "device_state": None,
+        "device_state_missing": "no GPU in use",
         "started": "2026-01-01T00:00:00+00:00",
         "seconds": 0.5,
     }

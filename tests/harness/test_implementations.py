@@ -14,7 +14,7 @@ from ablations.harness import worker
 from ablations.harness.cell import Cell, Dtype, Implementation, KernelTimes, Mode, PeakMemory, TimeStep
 from ablations.harness.implementations import dense, huggingface, lucidrains, ours
 from ablations.harness.implementations.inputs import vectors
-from ablations.harness.record import PeakBytes
+from ablations.harness.measurement import PeakBytes
 from ablations.harness.request import Outcome, Request
 from ablations.harness.steps import build_trial
 from reformer.config import CONTROLS, VARIANTS, LSHAttention, ReformerConfig

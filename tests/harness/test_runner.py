@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from ablations.harness.cell import Ceiling, PeakMemory, TimeStep
-from ablations.harness.record import Ceilings, LearningCurve, PeakBytes, StepTimes
+from ablations.harness.measurement import Ceilings, LearningCurve, PeakBytes, StepTimes
 from ablations.harness.request import Request
 from ablations.harness.runner import Runner, _outcome, _read_outcome
 from reformer.config import LSHAttention

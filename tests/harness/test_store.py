@@ -7,6 +7,7 @@ import pytest
 
 from ablations.harness import store
 from ablations.harness.errors import UserError
+from ablations.harness.measurement import PeakBytes, StepTimes
 from ablations.harness.record import SCHEMA, Record
 from ablations.harness.store import Plan, PlannedExperiment
 from reformer.config import LSHAttention
@@ -135,6 +136,20 @@ def test_records_of_schema_2_load_as_whole_models_of_ours_whose_hashing_was_eage
     assert isinstance(attention, LSHAttention)
     assert isinstance(lsh, LSHAttention)
     assert (local.kind, attention.backend, lsh.backend, lsh.n_hashes) == ("local", "eager", "eager", 3)
+
+
+def test_records_of_schema_3_load_with_null_and_its_reason_for_what_was_not_measured_yet() -> None:
+    ceiling, timed, unsupported, weighed, learnt = store.read_records(Path(__file__).parent / "schema_3.jsonl")
+    for one in (ceiling, timed, unsupported, weighed, learnt):
+        assert one.schema_version == SCHEMA
+        assert one.cell_id == one.cell.id
+        assert (one.device_state, one.device_state_missing) == (None, "not measured before schema 4")
+    assert isinstance(timed.measurement, StepTimes)
+    assert isinstance(weighed.measurement, PeakBytes)
+    assert timed.measurement.cores == timed.environment.cores
+    assert timed.measurement.others_missing == weighed.measurement.ledger_missing == "not measured before schema 4"
+    assert not timed.measurement.contended
+    assert unsupported.measurement is None
 
 
 def test_a_plan_of_schema_2_asks_for_what_its_records_measured(tmp_path: Path) -> None:

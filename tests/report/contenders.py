@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ablations.harness.cell import Ceiling, Cell, KernelTimes, Mode, PeakMemory, TimeStep, Workload
-from ablations.harness.record import Measurement, Record, StepTimes
+from ablations.harness.measurement import Measurement, StepTimes
+from ablations.harness.record import Record
 from ablations.harness.store import MachineResults, Plan
 from reformer.config import CONTROLS, VARIANTS, LSHAttention, ReformerConfig
 from tests.report.records import environment, planned, record
@@ -85,6 +86,12 @@ def times(seconds: Iterable[float]) -> StepTimes:
         steady=True,
         tokens_per_step=512,
         threads=4,
+        cores=4,
+        others_seconds=0.001,
+        others_missing=None,
+        host_seconds=None,
+        energy=None,
+        energy_missing="no GPU in use",
     )
 
 

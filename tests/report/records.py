@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ablations.harness.cell import Ceiling, Cell, KernelTimes, Learn, PeakMemory, TimeStep, Workload
-from ablations.harness.record import (
+from ablations.harness.cell import Capacity, Ceiling, Cell, KernelTimes, Learn, PeakMemory, TimeStep, Workload
+from ablations.harness.measurement import (
     Ceilings,
-    Environment,
     Evaluation,
     KernelSeconds,
     KernelTime,
@@ -17,11 +16,11 @@ from ablations.harness.record import (
     MatrixProducts,
     Measurement,
     PeakBytes,
-    Record,
-    Status,
     StepTimes,
+    Trained,
     TrainingPoint,
 )
+from ablations.harness.record import Environment, Record, Status
 from ablations.harness.store import MachineResults, Plan, PlannedExperiment
 from reformer.config import CONTROLS, VARIANTS, LSHAttention, ReformerConfig
 
@@ -170,6 +169,8 @@ def measurement(one: Cell, *, noise: float = 0.03) -> Measurement:
             return ceilings()
         case KernelTimes():
             return KernelSeconds(kernels=(KernelTime(name="attend_kernel", calls=10, seconds=0.25),), steps=10)
+        case Capacity(budget_bytes=budget):
+            return Trained(budget_bytes=budget or 2**34, seconds=0.5)
 
 
 def ceilings(*, flops: float = 2.5e12, bandwidth: float = 1.5e12) -> Ceilings:
@@ -191,6 +192,12 @@ def _times(one: Cell, generator: np.random.Generator, noise: float) -> StepTimes
         steady=True,
         tokens_per_step=one.batch * one.length,
         threads=4,
+        cores=4,
+        others_seconds=0.001,
+        others_missing=None,
+        host_seconds=tuple(1.01 * second for second in seconds) if on_gpu else None,
+        energy=None,
+        energy_missing="no counter of energy",
     )
 
 
@@ -202,9 +209,15 @@ def _peak(one: Cell) -> PeakBytes:
         method="cuda_max_memory_allocated" if on_gpu else "profiler_allocation_events",
         parameter_bytes=3 * 2**20,
         gradient_bytes=3 * 2**20,
+        optimiser_bytes=0,
+        saved_bytes=peak // 2,
+        saved_missing=None,
+        ledger=None,
+        ledger_missing="a planted record has none",
         os_peak_bytes=None if one.seed == 1 else peak + 7 * 2**20,
         os_peak_missing="the kernel keeps no peak of this process" if one.seed == 1 else None,
         reserved_bytes=peak + 11 * 2**20 if on_gpu else None,
+        requested_bytes=peak if on_gpu else None,
         process_bytes=None,
         process_missing="the driver does not tell inside a container" if on_gpu else "no GPU",
     )
@@ -237,6 +250,8 @@ def record(one: Cell, outcome: tuple[Status, str] = ("ok", ""), *, where: Enviro
         reason=None if status == "ok" else reason,
         measurement=measurement(one) if status == "ok" else None,
         environment=where or environment(),
+        device_state=None,
+        device_state_missing="no GPU in use",
         started="2001-02-03T04:05:06Z",
         seconds=1.5,
     )

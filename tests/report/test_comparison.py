@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ablations.harness.cell import Cell
-from ablations.harness.record import Measurement
+from ablations.harness.measurement import Measurement
 from ablations.harness.store import MachineResults
 from ablations.report.comparison import blocks, ratio_to
 from ablations.report.comparison_tables import below_floor, ceilings_table, comparison_tables

@@ -3,7 +3,8 @@
 import pytest
 
 from ablations.harness.cell import Cell, Mode, TimeStep
-from ablations.harness.record import Ceilings, MatrixProducts, Record
+from ablations.harness.measurement import Ceilings, MatrixProducts
+from ablations.harness.record import Record
 from ablations.report.floor import (
     Ceiling,
     Work,

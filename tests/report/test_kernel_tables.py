@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ablations.harness.measure.kernels import _sums
-from ablations.harness.record import KernelSeconds, KernelTime
+from ablations.harness.measurement import KernelSeconds, KernelTime
 from ablations.report.floor import Ceiling, Work, lsh_parts
 from ablations.report.groups import attempts_of
 from ablations.report.kernel_tables import PART_OF, kernel_tables, part_of

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from ablations.harness.cell import PeakMemory, TimeStep, Workload
-from ablations.harness.record import PeakBytes, Record, StepTimes
+from ablations.harness.measurement import PeakBytes, StepTimes
+from ablations.harness.record import Record
 from ablations.report.table import Row, Table
 from ablations.report.tables import gaps_table, result_tables
 from ablations.report.views import ExperimentResults, experiment_results

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ablations.harness.cell import Ceiling
 from ablations.harness.measure.time import timed
-from ablations.harness.record import Ceilings, MatrixProducts
+from ablations.harness.measurement import Ceilings, MatrixProducts
 from reformer.randomness import derived_seed
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ablations.harness.record import KernelSeconds, KernelTime
+from ablations.harness.measurement import KernelSeconds, KernelTime
 
 WARM_UP_STEPS = 2
 ON_THE_DEVICE = frozenset({"kernel", "gpu_memset", "gpu_memcpy"})

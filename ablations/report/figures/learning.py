@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ablations.harness.record import LearningCurve
+from ablations.harness.measurement import LearningCurve
 from ablations.report.figures import canvas
 from ablations.report.figures.canvas import Figure, LineStyle, Quantity, gid
 from ablations.report.style import look

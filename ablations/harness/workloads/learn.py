@@ -12,7 +12,7 @@ from torch import Tensor
 from ablations.data.enwik8 import Split, read_split
 from ablations.harness.cell import Cell, Learn
 from ablations.harness.implementations.ours import build_model
-from ablations.harness.record import Evaluation, LearningCurve, TrainingPoint
+from ablations.harness.measurement import Evaluation, LearningCurve, TrainingPoint
 from reformer.model import ReformerLM
 from reformer.randomness import derived_seed
 

@@ -1,0 +1,227 @@
+"""What was measured: raw samples and counts, as the process of one cell took them. Statistics belong to the report."""
+
+from statistics import median
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from reformer.config import Frozen
+
+CONTENDED_SHARE = 0.05
+"""Of all the processor time there was; a system at rest takes less than a hundredth."""
+HOST_BOUND_FACTOR = 1.05
+
+
+class Energy(Frozen):
+    """What the device's own counter of energy rose by during so many steps, back to back."""
+
+    joules: float
+    steps: int
+    seconds: float
+    source: Literal["nvml_counter"] = "nvml_counter"
+
+
+class Ledger(Frozen):
+    """What a step's peak is made of. Bytes; the sum is everything that the step had alive at its peak.
+
+    Attributes:
+        parameters: Of the model.
+        gradients: Of its parameters.
+        optimiser: State of the optimiser.
+        streams: Residual streams that are kept for the backward pass.
+        activations: Everything else of floating point that is kept for it.
+        buckets: Integers kept for it: buckets, orders and positions.
+        transient: The rest of the peak, which comes and goes within the step.
+    """
+
+    parameters: int
+    gradients: int
+    optimiser: int
+    streams: int
+    activations: int
+    buckets: int
+    transient: int
+
+    @property
+    def total(self) -> int:
+        """All parts."""
+        kept = self.streams + self.activations + self.buckets
+        return self.parameters + self.gradients + self.optimiser + kept + self.transient
+
+
+class StepTimes(Frozen):
+    """Raw samples of one process: each entry one step. Seconds.
+
+    Attributes:
+        kind: Tells measurements apart.
+        wall_seconds: By the wall clock, the device synchronised before each reading.
+        cpu_seconds: Processor time of the process over the same steps, all threads added.
+        device_seconds: Between CUDA events, on a GPU; `None` on CPU, where there are none.
+        warm_up_seconds: Wall clock of the steps before, which are not part of the sample.
+        steady: Whether the warm-up had settled when sampling began.
+        tokens_per_step: Batch times length; of decoding, batch.
+        threads: Intra-op threads of PyTorch.
+        cores: Logical processors of the machine while the samples were taken.
+        others_seconds: Processor time that everything but this process took of the machine while the samples were
+            taken, what the hypervisor gave to other machines included; `None` where that cannot be known.
+        others_missing: Why `others_seconds` is `None`.
+        host_seconds: On a GPU, wall clock per step of steps that ran without events around them; `None` on CPU.
+        energy: Of a GPU, over steps of their own; `None` where no counter tells.
+        energy_missing: Why `energy` is `None`.
+    """
+
+    kind: Literal["time"] = "time"
+    wall_seconds: tuple[float, ...]
+    cpu_seconds: tuple[float, ...]
+    device_seconds: tuple[float, ...] | None
+    warm_up_seconds: tuple[float, ...]
+    steady: bool
+    tokens_per_step: int
+    threads: int
+    cores: int
+    others_seconds: float | None
+    others_missing: str | None
+    host_seconds: tuple[float, ...] | None
+    energy: Energy | None
+    energy_missing: str | None
+
+    @property
+    def contended(self) -> bool:
+        """Whether others took more than a twentieth of the machine while the samples were taken."""
+        available = sum(self.wall_seconds) * self.cores
+        return self.others_seconds is not None and self.others_seconds > CONTENDED_SHARE * available
+
+    @property
+    def host_bound(self) -> bool:
+        """Whether the GPU waited for the host: a step takes longer by the clock than by the device's events."""
+        if self.host_seconds is None or self.device_seconds is None:
+            return False
+        return median(self.host_seconds) > HOST_BOUND_FACTOR * median(self.device_seconds)
+
+
+class PeakBytes(Frozen):
+    """Memory of one step, above the parameters and their gradients, which exist before it starts. Bytes.
+
+    Attributes:
+        kind: Tells measurements apart.
+        peak_bytes: Most bytes of tensors alive at once. On CPU exact, from the allocator's events; on GPU the caching
+            allocator's peak of allocated bytes.
+        method: How `peak_bytes` was taken.
+        parameter_bytes: Of the model; of attention alone, of its inputs.
+        gradient_bytes: Of their gradients; 0 for a forward step.
+        optimiser_bytes: Of the optimiser's state; 0 where a step takes none.
+        saved_bytes: Kept at the end of the forward pass for the backward pass, besides parameters; each storage once.
+        saved_missing: Why `saved_bytes` is `None`.
+        ledger: The whole peak in parts; `None` where they cannot be told apart.
+        ledger_missing: Why `ledger` is `None`.
+        os_peak_bytes: Rise of the process's peak resident memory over the step, or `None`.
+        os_peak_missing: Why `os_peak_bytes` is `None`.
+        reserved_bytes: Peak that the GPU's caching allocator held; `None` on CPU.
+        requested_bytes: Peak of what was asked of it, before it rounds; above what was held before, `None` on CPU.
+        process_bytes: What the driver says the process holds (NVML); `None` where it cannot tell.
+        process_missing: Why `process_bytes` is `None`.
+    """
+
+    kind: Literal["memory"] = "memory"
+    peak_bytes: int
+    method: Literal["profiler_allocation_events", "cuda_max_memory_allocated"]
+    parameter_bytes: int
+    gradient_bytes: int
+    optimiser_bytes: int
+    saved_bytes: int | None
+    saved_missing: str | None
+    ledger: Ledger | None
+    ledger_missing: str | None
+    os_peak_bytes: int | None
+    os_peak_missing: str | None
+    reserved_bytes: int | None
+    requested_bytes: int | None
+    process_bytes: int | None
+    process_missing: str | None
+
+
+class TrainingPoint(Frozen):
+    """One optimiser step: loss on its batch in bits per byte, and seconds of training since the first step began."""
+
+    step: int
+    seconds: float
+    bits_per_byte: float
+
+
+class Evaluation(Frozen):
+    """Held-out bits per byte after `step` steps; `seconds` of training so far, evaluation time not counted."""
+
+    step: int
+    seconds: float
+    bits_per_byte: float
+    n_bytes: int
+
+
+class LearningCurve(Frozen):
+    """A training run. `split` states in words which bytes were trained on and which held out."""
+
+    kind: Literal["learn"] = "learn"
+    points: tuple[TrainingPoint, ...]
+    evaluations: tuple[Evaluation, ...]
+    tokens_per_step: int
+    split: str
+
+
+class KernelTime(Frozen):
+    """One kernel of a GPU, whatever its arguments: how often it ran in all steps, and how long it took together."""
+
+    name: str
+    calls: int
+    seconds: float
+
+
+class KernelSeconds(Frozen):
+    """Every kernel that ran during so many steps, as the profiler saw them."""
+
+    kind: Literal["kernels"] = "kernels"
+    kernels: tuple[KernelTime, ...]
+    steps: int
+
+
+class MatrixProducts(Frozen):
+    """Seconds that each product of two square matrices of one width took."""
+
+    width: int
+    seconds: tuple[float, ...]
+
+
+class Ceilings(Frozen):
+    """What the machine did at most: raw samples, warm-up left out.
+
+    Attributes:
+        kind: Tells measurements apart.
+        products: Of each width that was tried.
+        copy_bytes: Size of the tensor that was copied; a copy reads and writes as much.
+        copy_seconds: Of each copy.
+        threads: Intra-op threads of PyTorch.
+    """
+
+    kind: Literal["ceiling"] = "ceiling"
+    products: tuple[MatrixProducts, ...]
+    copy_bytes: int
+    copy_seconds: tuple[float, ...]
+    threads: int
+
+
+class Trained(Frozen):
+    """A training step went through within the budget.
+
+    Attributes:
+        kind: Tells measurements apart.
+        budget_bytes: What the process was allowed for tensors: as asked for, or what was free.
+        seconds: Of the second step, by the wall clock.
+    """
+
+    kind: Literal["capacity"] = "capacity"
+    budget_bytes: int
+    seconds: float
+
+
+Measurement = Annotated[
+    StepTimes | PeakBytes | KernelSeconds | LearningCurve | Ceilings | Trained, Field(discriminator="kind")
+]
