@@ -97,4 +97,5 @@ def _not_run(cell: Cell, reason: str, environment: Environment) -> Record:
         device_state_missing="it did not run",
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=0.0,
+        worker_seconds=None,
     )

@@ -102,6 +102,7 @@ class Record(Frozen):
         device_state_missing: Why `device_state` is `None`.
         started: UTC, ISO 8601.
         seconds: Wall clock of the whole attempt, process start included.
+        worker_seconds: Of these, what the cell's process spent on the cell; `None` if it did not live to say so.
     """
 
     schema_version: int = SCHEMA
@@ -115,6 +116,7 @@ class Record(Frozen):
     device_state_missing: str | None
     started: str
     seconds: float
+    worker_seconds: float | None
 
     @model_validator(mode="after")
     def _status_and_content_agree(self) -> Self:

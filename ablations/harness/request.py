@@ -6,6 +6,9 @@ from ablations.harness.cell import Cell
 from ablations.harness.measurement import Measurement
 from reformer.config import Frozen
 
+OutcomeStatus = Literal["ok", "oom", "error", "unsupported", "not_run"]
+"""How a cell can end that lived to say so."""
+
 
 class Request(Frozen):
     """One cell to measure.
@@ -24,11 +27,12 @@ class Request(Frozen):
 
 
 class Outcome(Frozen):
-    """What a cell's process found, as far as it lived to say so."""
+    """What a cell's process found, as far as it lived to say so; `seconds` by the wall clock it took for it."""
 
-    status: Literal["ok", "oom", "error", "unsupported", "not_run"]
+    status: OutcomeStatus
     reason: str | None
     measurement: Measurement | None
+    seconds: float
 
 
 class Started(Frozen):

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, NamedTuple, Self
 
 from pydantic import ValidationError
 
@@ -63,24 +63,23 @@ class Runner:
         """Measure one cell. Always returns a record; only an interrupt from the keyboard passes through."""
         started, clock = datetime.now(UTC), time.monotonic()
         with watching(cell.device) as watch:
-            status, reason, measurement = self._attempt(cell, data, timeout_seconds)
+            ending = self._attempt(cell, data, timeout_seconds)
             device_state, device_state_missing = watch.result()
         return Record(
             cell_id=cell.id,
             cell=cell,
-            status=status,
-            reason=reason,
-            measurement=measurement,
+            status=ending.status,
+            reason=ending.reason,
+            measurement=ending.measurement,
             environment=self._environment,
             device_state=device_state,
             device_state_missing=device_state_missing,
             started=started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - clock, 3),
+            worker_seconds=ending.worker_seconds,
         )
 
-    def _attempt(
-        self, cell: Cell, data: Path | None, timeout_seconds: float
-    ) -> tuple[Status, str | None, Measurement | None]:
+    def _attempt(self, cell: Cell, data: Path | None, timeout_seconds: float) -> "_Ending":
         request = Request(
             cell=cell,
             data=str(data) if data else None,
@@ -90,9 +89,11 @@ class Runner:
         try:
             exit_code, timed_out = self._serve(request, timeout_seconds)
         except ServerDiedError:
-            return "killed", "the process that starts the cells was killed, as by the system when memory runs out", None
+            return _Ending(
+                "killed", "the process that starts the cells was killed, as by the system when memory runs out"
+            )
         if timed_out and exit_code:
-            return "timeout", f"not done within {timeout_seconds:.4g} s", None
+            return _Ending("timeout", f"not done within {timeout_seconds:.4g} s")
         return _outcome(request, exit_code)
 
     def _serve(self, request: Request, timeout_seconds: float) -> tuple[int, bool]:
@@ -145,25 +146,34 @@ class Runner:
         server.wait()
 
 
-def _outcome(request: Request, exit_code: int) -> tuple[Status, str | None, Measurement | None]:
+class _Ending(NamedTuple):
+    """How an attempt ended, as `Record` has it."""
+
+    status: Status
+    reason: str | None
+    measurement: Measurement | None = None
+    worker_seconds: float | None = None
+
+
+def _outcome(request: Request, exit_code: int) -> _Ending:
     path = Path(request.outcome_path)
     if exit_code == 0 and path.exists():
         return _read_outcome(path)
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
         cause = ", as the system does when memory runs out" if -exit_code == signal.SIGKILL else ""
-        return "killed", f"the cell's process was ended by {name}{cause}", None
+        return _Ending("killed", f"the cell's process was ended by {name}{cause}")
     log = Path(request.log_path)
     tail = log.read_text(errors="replace").strip()[-LOG_TAIL:] if log.exists() else "it left no word"
-    return "error", f"the cell's process ended with exit code {exit_code}: {tail}", None
+    return _Ending("error", f"the cell's process ended with exit code {exit_code}: {tail}")
 
 
-def _read_outcome(path: Path) -> tuple[Status, str | None, Measurement | None]:
+def _read_outcome(path: Path) -> _Ending:
     try:
         outcome = Outcome.model_validate_json(path.read_text())
     except ValidationError as error:
         first = error.errors()[0]
-        return "error", f"the cell's process left no valid outcome: {first['loc']}: {first['msg']}", None
+        return _Ending("error", f"the cell's process left no valid outcome: {first['loc']}: {first['msg']}")
     finally:
         path.unlink()
-    return outcome.status, outcome.reason, outcome.measurement
+    return _Ending(outcome.status, outcome.reason, outcome.measurement, round(outcome.seconds, 3))

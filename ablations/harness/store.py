@@ -142,7 +142,7 @@ def _upgraded(content: Any) -> Any:  # noqa: ANN401  (whatever the line holds; v
 
 _BEFORE = "not measured before schema 4"
 _GAINED: Mapping[str, dict[str, Any]] = {
-    "record": {"device_state": None, "device_state_missing": _BEFORE},
+    "record": {"device_state": None, "device_state_missing": _BEFORE, "worker_seconds": None},
     "time": {
         "others_seconds": None,
         "others_missing": _BEFORE,

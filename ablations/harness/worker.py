@@ -5,6 +5,7 @@ import math
 import re
 import resource
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import assert_never
@@ -18,7 +19,7 @@ from ablations.harness.implementations import huggingface, lucidrains
 from ablations.harness.implementations.inputs import torch_dtype
 from ablations.harness.measure.ceiling import measure_ceilings
 from ablations.harness.measurement import Measurement
-from ablations.harness.request import Outcome, Request
+from ablations.harness.request import Outcome, OutcomeStatus, Request
 from ablations.harness.workloads.capacity import measure_capacity
 from ablations.harness.workloads.kernels import measure_kernels
 from ablations.harness.workloads.learn import learn
@@ -41,19 +42,25 @@ def warm_up_for(cell: Cell) -> None:
 
 def attempt(request: Request) -> Outcome:
     """Measure the cell, and turn whatever goes wrong into an outcome."""
+    started = time.monotonic()
+    status, reason, measurement = _attempt(request)
+    return Outcome(status=status, reason=reason, measurement=measurement, seconds=time.monotonic() - started)
+
+
+def _attempt(request: Request) -> tuple[OutcomeStatus, str | None, Measurement | None]:
     try:
         if request.cell.device == "cpu":
             limit_memory()
-        return Outcome(status="ok", reason=None, measurement=measure(request))
+        return "ok", None, measure(request)
     except UnsupportedError as error:
-        return Outcome(status="unsupported", reason=str(error), measurement=None)
+        return "unsupported", str(error), None
     except MissingExtraError as error:
-        return Outcome(status="not_run", reason=str(error), measurement=None)
+        return "not_run", str(error), None
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not _is_out_of_memory(error):
             return _failed(error)
         # The traceback holds the tensors; the message is all that is kept of it.
-        return Outcome(status="oom", reason=_first_line(error) or "out of memory", measurement=None)
+        return "oom", _first_line(error) or "out of memory", None
     except Exception as error:
         return _failed(error)
 
@@ -62,11 +69,11 @@ def _is_out_of_memory(error: Exception) -> bool:
     return any(words in str(error) for words in OUT_OF_MEMORY_SAYS)
 
 
-def _failed(error: Exception) -> Outcome:
+def _failed(error: Exception) -> tuple[OutcomeStatus, str, None]:
     traceback.print_exception(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     reason = f"{type(error).__name__}: {_first_line(error)} ({Path(last.filename).name}, line {last.lineno})"
-    return Outcome(status="error", reason=reason, measurement=None)
+    return "error", reason, None
 
 
 def _first_line(error: Exception) -> str:

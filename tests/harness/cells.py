@@ -69,6 +69,7 @@ def record(of: Cell, environment: Environment, **changes: Any) -> Record:  # noq
         "device_state_missing": "no GPU in use",
         "started": "2026-01-01T00:00:00+00:00",
         "seconds": 0.5,
+        "worker_seconds": 0.4,
     }
     return Record(**{**values, **changes})
 

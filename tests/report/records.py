@@ -254,6 +254,7 @@ def record(one: Cell, outcome: tuple[Status, str] = ("ok", ""), *, where: Enviro
         device_state_missing="no GPU in use",
         started="2001-02-03T04:05:06Z",
         seconds=1.5,
+        worker_seconds=1.25,
     )
 
 
