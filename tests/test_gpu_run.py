@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ablations.experiments import depth
 from ablations.experiments.peers import EXPERIMENT
 from ablations.harness.cell import Cell
 from ablations.harness.estimate import estimate
@@ -20,8 +21,26 @@ pytestmark = pytest.mark.skipif(shutil.which("timeout") is None, reason="needs G
 
 PROJECT = Path(__file__).resolve().parents[1]
 SCRIPT = PROJECT / ".ci" / "gpu_run"
-PARTS = ("kernels-tests", "cuda-tests", "contenders", "peers", "tuning-1-rounds", "tuning-4-rounds")
-COMMANDS = ("tests/kernels", "tests/reformer/test_cuda.py", "--profile smoke", "--profile gpu", " 1$", " 4$")
+PARTS = (
+    "kernels-tests",
+    "cuda-tests",
+    "doctor",
+    "repeats",
+    "contenders",
+    "peers",
+    "tuning-1-rounds",
+    "tuning-4-rounds",
+)
+COMMANDS = (
+    "tests/kernels",
+    "tests/reformer/test_cuda.py",
+    "run_all.py doctor",
+    "--only depth",
+    "--profile smoke",
+    "--only peers .*--profile gpu",
+    " 1$",
+    " 4$",
+)
 """What the parts can be told by."""
 
 
@@ -80,7 +99,7 @@ def test_every_part_runs_once_and_the_report_is_rendered_at_the_end(trial: Trial
 
 
 def test_run_again_in_the_same_folder_it_leaves_out_what_has_ended_and_says_so(trial: Trial) -> None:
-    trial.ending("--profile gpu", 124)
+    trial.ending("--profile gpu --timeout 90", 124)
     first = trial.run()
     assert first.returncode == 3
     assert "time ran out; run again" in first.stdout
@@ -90,7 +109,7 @@ def test_run_again_in_the_same_folder_it_leaves_out_what_has_ended_and_says_so(t
     again = trial.run()
     assert again.returncode == 0
     assert again.stdout.count("done before with exit code 0") == len(PARTS) - 1
-    assert ["--profile gpu" in asked or "--render-only" in asked for asked in trial.asked] == [True, True]
+    assert ["--profile gpu --timeout 90" in asked or "--render-only" in asked for asked in trial.asked] == [True, True]
 
 
 def test_a_part_that_fails_stops_no_other_and_is_remembered(trial: Trial) -> None:
@@ -105,7 +124,7 @@ def test_a_part_that_fails_stops_no_other_and_is_remembered(trial: Trial) -> Non
 
 @pytest.mark.parametrize("code", [2, 130])
 def test_a_part_that_was_broken_off_is_taken_up_again(code: int, trial: Trial) -> None:
-    trial.ending("--profile gpu", code)
+    trial.ending("--profile gpu --timeout 90", code)
     assert trial.run().returncode == 1
     assert "peers" not in trial.done()
 
@@ -169,7 +188,7 @@ def parts() -> dict[str, tuple[int, str]]:
 
 def test_parts_fit_into_what_a_machine_is_lent_for() -> None:
     seconds = {name: seconds for name, (seconds, _) in parts().items()}
-    assert list(seconds) == ["kernels-tests", "cuda-tests", "contenders", "peers", "tuning-"]
+    assert list(seconds) == ["kernels-tests", "cuda-tests", "doctor", "repeats", "contenders", "peers", "tuning-"]
     assert max(seconds.values()) < 9 * 60
     assert sum(seconds.values()) + seconds["tuning-"] <= 25 * 60
 
@@ -180,8 +199,19 @@ def test_the_cells_of_a_gpu_are_expected_to_fit_into_their_part() -> None:
     assert sum(min(estimate(one).seconds, longest) for one in EXPERIMENT.cells("gpu", "cuda")) <= seconds
 
 
+def test_the_cells_that_are_repeated_on_a_gpu_are_expected_to_fit_into_their_part() -> None:
+    seconds, command = parts()["repeats"]
+    repeated = depth.EXPERIMENT
+    for name, values in parse_axes(re.findall(r"--axis (\w+=[\w,]+)", command)).items():
+        repeated = repeated.with_axis(name, values)
+    cells = repeated.cells("gpu", "cuda")
+    assert sum(estimate(one).seconds for one in cells) <= seconds
+    assert {one.seed for one in cells} == {0, 1, 2, 3, 4}
+
+
 def test_every_contender_of_a_gpu_runs_once_at_tiny_size_before() -> None:
-    axes = parse_axes(re.findall(r"--axis (\w+=\w+)", SCRIPT.read_text()))
+    (tiny_axes,) = re.findall(r"tiny=\((--axis .*)\)", SCRIPT.read_text())
+    axes = parse_axes(re.findall(r"--axis (\w+=\w+)", tiny_axes))
     assert axes == {"backend": ("triton",), "dtype": ("bfloat16",)}
     small = EXPERIMENT
     for name, values in axes.items():
