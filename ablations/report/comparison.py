@@ -85,13 +85,18 @@ def ratio_to(base: Group | None, group: Group) -> Estimate | CannotTell | None:
         return None
     if base is None:
         return CannotTell("ours is not planned")
+    return paired(group, base)
+
+
+def paired(group: Group, base: Group) -> Estimate | CannotTell:
+    """The ratio of the one to the other, from rounds that measured both."""
     pairs = _pairs(group, base)
     if not pairs:
         return CannotTell("no round measured both")
     if group.kind == "memory":
         exact = all(peak.method == "profiler_allocation_events" for peak in (*group.peaks, *base.peaks))
         return of_readings([one[0] / other[0] for one, other in pairs], exact=exact)
-    return paired_ratio(pairs, entropy=[int(1e9 * value) for pair in pairs for side in pair for value in side])
+    return paired_ratio(pairs)
 
 
 def _pairs(group: Group, base: Group) -> list[tuple[Sequence[float], Sequence[float]]]:

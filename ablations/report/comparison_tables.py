@@ -4,8 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ablations.harness.cell import Cell, Scope
 from ablations.harness.measurement import Ceilings
+from ablations.harness.work import Ceiling, copy_rate, hash_directions, matrix_rate
 from ablations.report.comparison import Block, blocks, ratio_to
-from ablations.report.floor import Ceiling, copy_rate, hash_directions, matrix_rate, work_of
+from ablations.report.floor import (
+    BELOW_FLOOR_NOTE,
+    FLOOR_TITLES,
+    NO_FLOOR_NOTE,
+    UTILISATION_NOTE,
+    group_floor_cells,
+    is_below_floor,
+)
 from ablations.report.groups import Attempt, Group
 from ablations.report.statistics import CannotTell, Estimate, Interval
 from ablations.report.table import N_TITLE, NOTHING, Column, Row, Table, marks_of, notes_on_marks
@@ -26,12 +34,6 @@ from reformer.config import LSHAttention
 LEFT_OUT = frozenset({"min_samples", "seconds", "n_buckets"})
 """How long was sampled is in n; bucket counts follow from the length."""
 
-BELOW_FLOOR = "‼"
-BELOW_FLOOR_NOTE = (
-    f"{BELOW_FLOOR} Below the floor: check. What it reads may lie in a cache, which the floor does not assume; else a "
-    "count or a ceiling is wrong."
-)
-
 SCOPE_WORDS: Mapping[Scope, str] = {"attention": "attention alone", "model": "whole models", "machine": "the machine"}
 
 
@@ -44,7 +46,7 @@ def _table(kind: KindResults, mode: str, ceiling: Ceiling | None) -> Table:
     what, unit = ("Time per step", SECONDS) if kind.kind == "time" else ("Peak memory of one step", BYTES)
     names = [name for name in kind.columns if name not in LEFT_OUT]
     titles = ("time" if kind.kind == "time" else "peak", "interval", N_TITLE, "over ours", "interval", "rounds")
-    floor_titles = ("floor", "over floor") if kind.kind == "time" else ()
+    floor_titles = FLOOR_TITLES if kind.kind == "time" else ()
     found = blocks(kind, mode)
     rows = [_row(block, group, names, unit, ceiling) for block in found for group in (*block.groups, *block.asides)]
     columns = (*map(Column, names), Column("contender", numeric=False), *map(Column, (*titles, *floor_titles)))
@@ -59,7 +61,7 @@ def _table(kind: KindResults, mode: str, ceiling: Ceiling | None) -> Table:
 def _row(block: Block, group: Group, names: Sequence[str], unit: Unit, ceiling: Ceiling | None) -> Row:
     place = {**group.settings, **(block.base.settings if block.base else {})}
     leading = (*(setting(place[name]) if name in place else NOTHING for name in names), _contender(block, group))
-    against = _against_floor(group, ceiling) if group.kind == "time" else ()
+    against = group_floor_cells(group, ceiling) if group.kind == "time" else ()
     if group.estimate is None:
         return Row((*leading, group.failure_words, *[NOTHING] * 5, *against), ok=False)
     results = (unit.text(group.estimate.value) + marks_of(group), interval_text(group.estimate, unit))
@@ -87,49 +89,17 @@ def _ratio_cells(ratio: Estimate | CannotTell | None) -> tuple[str, str, str]:
     return (RATIO.text(ratio.value), interval, str(ratio.n_processes))
 
 
-def _against_floor(group: Group, ceiling: Ceiling | None) -> tuple[str, str]:
-    return floor_cells(group.estimate.value if group.estimate else None, floor_seconds(group, ceiling))
-
-
-def floor_cells(seconds: float | None, floor: float | None) -> tuple[str, str]:
-    """The floor, and how far above it something lies that took so long; marked where it lies below."""
-    if not floor:
-        return (NOTHING, NOTHING)
-    if seconds is None:
-        return (SECONDS.text(floor), NOTHING)
-    mark = f" {BELOW_FLOOR}" if seconds < floor else ""
-    return (SECONDS.text(floor), RATIO.text(seconds / floor) + mark)
-
-
-def floor_seconds(group: Group, ceiling: Ceiling | None) -> float | None:
-    """The least that a step of the group can take here; `None` without a measured ceiling."""
-    return None if ceiling is None else ceiling.seconds(work_of(group.cell), group.cell.dtype)
-
-
-def is_below_floor(group: Group, ceiling: Ceiling | None) -> bool:
-    """Whether it took less than the floor says: a cache may have helped, or a count or the ceiling is wrong."""
-    floor = floor_seconds(group, ceiling)
-    return floor is not None and group.kind == "time" and group.estimate is not None and group.estimate.value < floor
-
-
-def below_floor(kinds: Sequence[KindResults], ceiling: Ceiling | None) -> tuple[str, ...]:
-    """A sentence on each group that took less than the floor says."""
-    return tuple(
-        f"Below the floor, to be checked: {group.cell.description.rsplit(' seed=')[0]}."
-        for kind in kinds
-        if kind.compares
-        for group in kind.groups
-        if is_below_floor(group, ceiling)
-    )
-
-
 def _notes(kind: KindResults, mode: str, ceiling: Ceiling | None) -> list[str]:
+    how = (
+        "a 95 % interval over rounds by Student's t on their logarithms; one round has none, and two tell little"
+        if kind.kind == "time"
+        else "the range over rounds, of which exact counts that agree have none"
+    )
     ours = "ours" if kind.scope == "attention" else "reformer"
     notes = [
         f"Over ours: the contender's {'time' if kind.kind == 'time' else 'peak'} over that of {ours} in the same rows, "
-        "median over the rounds that measured both, each ratio within its round; 95 % interval by bootstrap (rounds, "
-        "then steps within), or the range over rounds where steps are few. Settings are those of ours in the same "
-        "rows: dense attention has no hash rounds and stands beside each number of them."
+        f"median over the rounds that measured both, each ratio within its round; {how}. Settings are those of ours in "
+        "the same rows: dense attention has no hash rounds and stands beside each number of them."
     ]
     if kind.scope == "model":
         notes.append("reformer, lsh_only, lsh_checkpointed: ours with reversible, standard and checkpointed residuals.")
@@ -138,7 +108,7 @@ def _notes(kind: KindResults, mode: str, ceiling: Ceiling | None) -> list[str]:
         held = "parameters" if kind.scope == "model" else "inputs"
         notes.append(f"Peak: most bytes of tensors alive at once, above {held} and their gradients.")
     elif ceiling is None:
-        notes.append("No floor: this machine's ceilings were not measured.")
+        notes.append(NO_FLOOR_NOTE)
     else:
         notes.append(_floor_note(kind, mode, ceiling))
     return notes
@@ -169,10 +139,10 @@ def _floor_note(kind: KindResults, mode: str, ceiling: Ceiling) -> str:
         "attention": "operations over the fastest matrix product or the bytes of what goes in and comes out over the "
         "fastest copy, whichever is longer; nothing is computed, read or written twice",
         "model": "operations of all matrix products, none done twice, over the fastest one, or the bytes that go into "
-        "and come out of attention over the fastest copy, whichever is longer",
+        "and come out of attention, the weights and their gradients over the fastest copy, whichever is longer",
         "machine": "nothing",
     }[kind.scope]
-    note = f"Floor: the least that the contender's own work can take on this machine: {work}."
+    note = f"Floor: the least that the contender's own work can take on this machine: {work}. {UTILISATION_NOTE}"
     if any(is_below_floor(group, ceiling) for group in kind.ordered(mode)):
         note += f" {BELOW_FLOOR_NOTE}"
     return note

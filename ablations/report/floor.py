@@ -1,170 +1,67 @@
-"""The least time a step can take on a machine: its operations and bytes over what the machine can do at most.
+"""How far above its floor a time lies, how well it uses the machine, and what bounds it, as tables show it."""
 
-What it assumes:
-- Operations are those of matrix products alone, and none is done twice: two products of scores and values forward, four
-  for their gradients. Of LSH attention every pair of a window counts, masked or not: masked pairs lie scattered.
-- Bytes are those of what a step is given and what it hands over, each once: all else may stay on the processor.
-- These pass memory, at the rate of a copy: what is small enough to lie in a cache from one step to the next passes
-  faster, and a time below the floor is then no error.
+from collections.abc import Sequence
 
-Counts are per position and head ("token-head"), for windows of w chunks of C positions, R rounds, head width D and s
-bytes a number.
-"""
+from ablations.harness.work import Ceiling, Work, work_of
+from ablations.report.groups import Group
+from ablations.report.table import NOTHING
+from ablations.report.units import PERCENT, RATIO, SECONDS
+from ablations.report.views import KindResults
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple
+FLOOR_TITLES = ("floor", "over floor", "utilisation", "bound by")
 
-from ablations.harness.cell import Cell
-from ablations.harness.measurement import Ceilings
-from ablations.harness.record import Record
-from reformer.config import AnyAttention, LSHAttention
-
-NUMBER_BYTES: Mapping[str, int] = MappingProxyType({"float32": 4, "bfloat16": 2, "float16": 2})
-STATISTIC_BYTES = POSITION_BYTES = 4
-"""Log-sum-exps and the like are float32, positions int32."""
-BUCKET_BYTES = 2
-"""Of a bucket's number where there are few enough; else it takes four."""
-
-
-class Work(NamedTuple):
-    """Floating-point operations of matrix products, and bytes that pass between memory and processor."""
-
-    flops: float
-    bytes: float
-
-    def __add__(self, other: object) -> "Work":
-        """Both, one after the other."""
-        if not isinstance(other, Work):
-            return NotImplemented
-        return Work(self.flops + other.flops, self.bytes + other.bytes)
-
-    def times(self, factor: float) -> "Work":
-        """So many of it."""
-        return Work(self.flops * factor, self.bytes * factor)
+BELOW_FLOOR = "‼"
+BELOW_FLOOR_NOTE = (
+    f"{BELOW_FLOOR} Below the floor: check. What it reads may lie in a cache, which the floor does not assume; else a "
+    "count or a ceiling is wrong."
+)
+NO_FLOOR_NOTE = "No floor: this machine's ceilings were not measured."
+MODEL_FLOOR_NOTE = (
+    "Floor: the least that a step can take on this machine: operations of all matrix products, none done twice, over "
+    "the fastest one, or what goes into and comes out of attention, the weights and their gradients over the fastest "
+    "copy, whichever is longer."
+)
+UTILISATION_NOTE = (
+    "Utilisation: operations of matrix products, none done twice, over those of the fastest product in the same time. "
+    "Bound by: which of the two makes the floor, operations (compute) or bytes (memory)."
+)
 
 
-NO_WORK = Work(0.0, 0.0)
+def floor_cells(seconds: float | None, work: Work, dtype: str, ceiling: Ceiling | None) -> tuple[str, str, str, str]:
+    """One text per title of `FLOOR_TITLES`, for something that took so long or has no result; marked if below."""
+    floor = ceiling.seconds(work, dtype) if ceiling else None
+    if ceiling is None or not floor:
+        return (NOTHING, NOTHING, NOTHING, NOTHING)
+    bound = ceiling.bound(work, dtype) or NOTHING
+    if seconds is None:
+        return (SECONDS.text(floor), NOTHING, NOTHING, bound)
+    mark = f" {BELOW_FLOOR}" if seconds < floor else ""
+    used = PERCENT.text(ceiling.utilisation(work, dtype, seconds) or 0.0)
+    return (SECONDS.text(floor), RATIO.text(seconds / floor) + mark, used, bound)
 
 
-@dataclass(frozen=True)
-class Ceiling:
-    """What a machine did at most.
-
-    Attributes:
-        flops_per_second: Of the fastest large matrix product in each type of number.
-        bytes_per_second: Read and written while a large tensor was copied.
-    """
-
-    flops_per_second: Mapping[str, float]
-    bytes_per_second: float
-
-    def seconds(self, work: Work, dtype: str) -> float | None:
-        """The least that the work can take; `None` if the ceiling of that type was not measured."""
-        rate = self.flops_per_second.get(dtype)
-        return None if rate is None else max(work.flops / rate, work.bytes / self.bytes_per_second)
+def group_floor_cells(group: Group, ceiling: Ceiling | None) -> tuple[str, str, str, str]:
+    """The same of a group of timed steps."""
+    seconds = group.estimate.value if group.estimate else None
+    return floor_cells(seconds, work_of(group.cell), group.cell.dtype, ceiling)
 
 
-def ceiling_of(records: Iterable[Record]) -> Ceiling | None:
-    """The best that any of the records measured, or `None` if none measured a ceiling."""
-    found = [(record.cell.dtype, record.measurement) for record in records if isinstance(record.measurement, Ceilings)]
-    if not found:
-        return None
-    rates: dict[str, float] = {}
-    for dtype, ceilings in found:
-        rates[dtype] = max(rates.get(dtype, 0.0), matrix_rate(ceilings))
-    return Ceiling(rates, max(copy_rate(ceilings) for _, ceilings in found))
+def floor_seconds(group: Group, ceiling: Ceiling | None) -> float | None:
+    """The least that a step of the group can take here; `None` without a measured ceiling."""
+    return None if ceiling is None else ceiling.seconds(work_of(group.cell), group.cell.dtype)
 
 
-def matrix_rate(ceilings: Ceilings) -> float:
-    """Operations a second of the fastest product."""
-    return max(2 * product.width**3 / min(product.seconds) for product in ceilings.products)
+def is_below_floor(group: Group, ceiling: Ceiling | None) -> bool:
+    """Whether it took less than the floor says: a cache may have helped, or a count or the ceiling is wrong."""
+    floor = floor_seconds(group, ceiling) if group.kind == "time" else None
+    return floor is not None and group.estimate is not None and group.estimate.value < floor
 
 
-def copy_rate(ceilings: Ceilings) -> float:
-    """Bytes a second of the fastest copy: it reads and writes."""
-    return 2 * ceilings.copy_bytes / min(ceilings.copy_seconds)
-
-
-def work_of(cell: Cell) -> Work:
-    """What one step of the cell must do, whoever's code does it.
-
-    Of a whole model: matrix products without any recomputation, and the memory traffic of attention alone. Everything
-    else that it reads and writes comes on top, and so does the optimiser.
-    """
-    backward = cell.mode != "forward"
-    token_heads = cell.batch * cell.length * cell.config.n_heads
-    attention = [_attention(cell, one, backward=backward).times(token_heads) for one in cell.config.attentions]
-    total = sum(attention, NO_WORK)
-    return total if cell.scope == "attention" else total + _linear(cell).times(3 if backward else 1)
-
-
-def _attention(cell: Cell, attention: AnyAttention, *, backward: bool) -> Work:
-    """Per token-head. The backward pass has twice the products, and as many vectors: gradients of what it was given."""
-    d_head = cell.config.d_head
-    products = 4.0 * d_head * _keys_seen(cell, attention) * (3 if backward else 1)
-    vectors = (3 if attention.share_qk else 4) * (2 if backward else 1)
-    hashing = _hash_flops(cell, attention, d_head) if isinstance(attention, LSHAttention) else 0.0
-    return Work(hashing + products, vectors * d_head * NUMBER_BYTES[cell.dtype])
-
-
-def _keys_seen(cell: Cell, attention: AnyAttention) -> float:
-    """By a query, in all rounds: half of all if causal, or whole windows."""
-    if isinstance(attention, LSHAttention):
-        return float(_window(attention) * attention.chunk_len * attention.n_hashes)
-    return cell.length / (2 if cell.config.causal else 1)
-
-
-def _window(attention: LSHAttention) -> int:
-    return 1 + attention.n_chunks_before + attention.n_chunks_after
-
-
-def _hash_flops(cell: Cell, attention: LSHAttention, d_head: int) -> float:
-    return 2.0 * d_head * hash_directions(cell, attention) * attention.n_hashes
-
-
-def hash_directions(cell: Cell, attention: LSHAttention) -> int:
-    """Directions that a vector is multiplied with in each round: half as many as there are buckets in each factor.
-
-    lucidrains has no factors and no bucket count of its own: it hashes into one bucket for each chunk.
-    """
-    if cell.implementation == "lucidrains":
-        return cell.length // attention.chunk_len // 2
-    return sum(attention.n_buckets or ()) // 2
-
-
-def lsh_parts(cell: Cell, attention: LSHAttention) -> Mapping[str, Work]:
-    """The parts of one step by name, per token-head, as our kernels divide it.
-
-    Each part reads what it needs once and writes what it hands over once: more than a whole step has to, since what
-    passes between parts passes memory, but no more than a part has to. The backward pass recomputes the scores: five
-    products where the forward pass has two. `rows` takes the lengths of keys before the forward pass, and what each
-    row needs beside them before the backward pass; `combine` and `sum` add up rounds and cost nothing with one.
-    """
-    rounds, vector = attention.n_hashes, cell.config.d_head * NUMBER_BYTES[cell.dtype]
-    forward, several = 4.0 * cell.config.d_head * _keys_seen(cell, attention), rounds > 1
-    per_round, positions = rounds * (vector + STATISTIC_BYTES), rounds * POSITION_BYTES
-    parts = {
-        "hash": Work(_hash_flops(cell, attention, cell.config.d_head), vector + rounds * BUCKET_BYTES),
-        "sort": Work(0.0, rounds * BUCKET_BYTES + positions),
-        "rows": Work(0.0, vector + STATISTIC_BYTES),
-        "forward": Work(forward, 2 * vector + STATISTIC_BYTES + positions + per_round),
-        "combine": Work(0.0, several * (per_round + vector + STATISTIC_BYTES)),
-    }
-    if cell.mode == "forward":
-        return parts
-    return parts | {
-        "rows": parts["rows"] + Work(0.0, 2 * vector + STATISTIC_BYTES),
-        "backward": Work(2.5 * forward, 3 * vector + 3 * STATISTIC_BYTES + positions + 2 * vector * rounds),
-        "sum": Work(0.0, several * (2 * vector * rounds + 2 * vector)),
-    }
-
-
-def _linear(cell: Cell) -> Work:
-    """The model's linear maps in one forward pass: projections, feed-forward halves and head."""
-    config = cell.config
-    projections = sum((3 if one.share_qk else 4) * config.n_heads * config.d_head for one in config.attentions)
-    feed_forward = config.n_layers * 2 * config.d_ff
-    per_token = 2 * config.d_model * (projections + feed_forward) + 2 * config.d_merged * config.vocab_size
-    return Work(float(cell.batch * cell.length * per_token), 0.0)
+def below_floor(kinds: Sequence[KindResults], ceiling: Ceiling | None) -> tuple[str, ...]:
+    """A sentence on each group that took less than the floor says."""
+    return tuple(
+        f"Below the floor, to be checked: {group.cell.description.rsplit(' seed=')[0]}."
+        for kind in kinds
+        for group in kind.groups
+        if is_below_floor(group, ceiling)
+    )

@@ -1,6 +1,5 @@
 """From planned cells and records to groups: cells that differ in nothing but their seed, summed up as one estimate."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -108,6 +107,22 @@ class Group:
         return all(times.steady for times in self.step_times)
 
     @property
+    def contended(self) -> bool:
+        """Whether others took the processors from any process while its samples were taken."""
+        return any(times.contended for times in self.step_times)
+
+    @property
+    def host_bound(self) -> bool:
+        """Whether in any process the GPU waited for the host."""
+        return any(times.host_bound for times in self.step_times)
+
+    @property
+    def throttled(self) -> bool:
+        """Whether heat or power supply slowed the device down in the last attempt at any cell with a result."""
+        states = (a.record.device_state for a in self.attempts if a.record and a.record.measurement)
+        return any(state is not None and state.throttled for state in states)
+
+    @property
     def failures(self) -> tuple[tuple[str, int], ...]:
         """Statuses other than ok and how often each occurred, in the order of `STATUS_WORDS`."""
         counts = Counter(attempt.status for attempt in self.attempts)
@@ -123,7 +138,7 @@ class Group:
         """Of time measurements: tokens of a step divided by its seconds."""
         if self.estimate is None or not self.step_times:
             return None
-        return per(self.cell.batch * self.cell.length, self.estimate)
+        return per(self.step_times[0].tokens_per_step, self.estimate)
 
 
 def attempts_of(cells: Iterable[Cell], records: Sequence[Record]) -> tuple[Attempt, ...]:
@@ -148,19 +163,13 @@ def _group(attempts: Sequence[Attempt]) -> Group:
 
 def _estimate(group: Group) -> Estimate | None:
     if times := group.step_times:
-        processes = [samples(one) for one in times]
-        return median_of_medians(processes, entropy=[_digest(process) for process in processes])
+        return median_of_medians([samples(one) for one in times])
     if peaks := group.peaks:
         exact = all(peak.method == "profiler_allocation_events" for peak in peaks)
         return of_readings([peak.peak_bytes for peak in peaks], exact=exact)
     if curves := [curve for curve in group.curves if curve.evaluations]:
         return of_readings([curve.evaluations[-1].bits_per_byte for curve in curves], exact=False)
     return None
-
-
-def _digest(process: tuple[float, ...]) -> int:
-    """A number that follows from the samples alone: unlike a cell's id it outlives every change of the schema."""
-    return int.from_bytes(hashlib.sha256(repr(process).encode()).digest()[:8], "big")
 
 
 def samples(times: StepTimes) -> tuple[float, ...]:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ablations.report.groups import Group
-from ablations.report.statistics import CannotTell, Estimate, Fit, ratio, slope
+from ablations.report.lines import Fit, ratio, slope
+from ablations.report.statistics import CannotTell, Estimate
 from ablations.report.units import BITS_PER_BYTE, BYTES, EXPONENT, PERCENT, Unit, count, interval_text, listed, n_text
 from ablations.report.views import ExperimentResults, KindResults, Series
 
@@ -92,7 +93,7 @@ def _depth(all_series: Sequence[Series], reversible: str, other: str) -> str:
     if isinstance(mine, CannotTell) or isinstance(theirs, CannotTell):
         reasons = unanswered or [mine.reason if isinstance(mine, CannotTell) else "no slope"]
         return f"{reversible} against {other}: cannot tell, {'; '.join(reasons)}."
-    share = ratio(mine.slope, theirs.slope)
+    share = ratio(mine, theirs)
     slopes = f"{BYTES.text(mine.slope.value)} per layer against {BYTES.text(theirs.slope.value)} of {other}"
     if isinstance(share, CannotTell):
         return f"{reversible} adds {slopes}: cannot tell which share that is, {share.reason}."

@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from ablations.harness.cell import Cell
 from ablations.harness.measurement import KernelSeconds, KernelTime
-from ablations.report.comparison_tables import BELOW_FLOOR, BELOW_FLOOR_NOTE, floor_cells
-from ablations.report.floor import Ceiling, Work, lsh_parts
+from ablations.harness.work import NO_WORK, Ceiling, lsh_parts
+from ablations.report.floor import BELOW_FLOOR, BELOW_FLOOR_NOTE, FLOOR_TITLES, floor_cells
 from ablations.report.groups import Attempt
 from ablations.report.table import Column, Row, Table
 from ablations.report.units import SECONDS, three_digits
@@ -48,15 +48,22 @@ def _table(cell: Cell, found: KernelSeconds, ceiling: Ceiling | None) -> Table:
     by_part: dict[str, list[KernelTime]] = {}
     for kernel in found.kernels:
         by_part.setdefault(part_of(kernel.name), []).append(kernel)
-    floors = {name: _floor(one, cell, ceiling) for name, one in work.items()}
-    rows = [_row(name, by_part[name], found.steps, floors.get(name)) for name in (*work, OTHER) if name in by_part]
+    rows = [
+        _row(
+            name,
+            by_part[name],
+            found.steps,
+            floor_cells(_seconds(by_part[name]) / found.steps, one, cell.dtype, ceiling),
+        )
+        for name, one in (work | {OTHER: NO_WORK}).items()
+        if name in by_part
+    ]
     where = f"length {cell.length}, batch {cell.batch}, n_hashes {attention.n_hashes}, {cell.dtype}"
     columns = (
         Column("part", numeric=False),
         Column("kernels a step"),
         Column("time a step"),
-        Column("floor"),
-        Column("over floor"),
+        *map(Column, FLOOR_TITLES),
     )
     return Table(f"Parts of one step, {MODE_WORDS[cell.mode]}, {where}", columns, tuple(rows), _notes(by_part, rows))
 
@@ -66,14 +73,13 @@ def part_of(kernel: str) -> str:
     return PART_OF.get(kernel) or ("sort" if SCAN in kernel.lower() else OTHER)
 
 
-def _floor(work: Work, cell: Cell, ceiling: Ceiling | None) -> float | None:
-    return ceiling.seconds(work, cell.dtype) if ceiling else None
+def _seconds(kernels: Sequence[KernelTime]) -> float:
+    return sum(kernel.seconds for kernel in kernels)
 
 
-def _row(part: str, kernels: Sequence[KernelTime], steps: int, floor: float | None) -> Row:
-    seconds = sum(kernel.seconds for kernel in kernels) / steps
+def _row(part: str, kernels: Sequence[KernelTime], steps: int, floor: Sequence[str]) -> Row:
     calls = three_digits(sum(kernel.calls for kernel in kernels) / steps)
-    return Row((part, calls, SECONDS.text(seconds), *floor_cells(seconds, floor)))
+    return Row((part, calls, SECONDS.text(_seconds(kernels) / steps), *floor))
 
 
 def _notes(by_part: Mapping[str, Sequence[KernelTime]], rows: Sequence[Row]) -> tuple[str, ...]:
@@ -83,5 +89,5 @@ def _notes(by_part: Mapping[str, Sequence[KernelTime]], rows: Sequence[Row]) -> 
         "passes from part to part passes memory. sort: with the cumulative sum over its counters. rows: before the "
         "forward and before the backward pass."
     )
-    below = any(BELOW_FLOOR in row.cells[-1] for row in rows)
+    below = any(BELOW_FLOOR in text for row in rows for text in row.cells)
     return (f"{note} Other: {others}." if others else note, *([BELOW_FLOOR_NOTE] if below else []))

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from ablations.harness.measurement import StepTimes
 from ablations.harness.record import Environment, Record
 from ablations.harness.store import MachineResults, PlannedExperiment
-from ablations.report.comparison_tables import below_floor, ceilings_table, comparison_tables
-from ablations.report.figures import Figure, figures
-from ablations.report.floor import Ceiling, ceiling_of
+from ablations.harness.work import Ceiling, ceiling_of
+from ablations.report.capacity_tables import capacity_tables
+from ablations.report.comparison_tables import ceilings_table, comparison_tables
+from ablations.report.figures import Figure, capacity_figures, figures
+from ablations.report.floor import below_floor
 from ablations.report.headlines import Headline, headlines
 from ablations.report.kernel_tables import kernel_tables
 from ablations.report.style import STATUS_WORDS
@@ -52,6 +54,7 @@ def machine_part(results: MachineResults, anchor: str) -> MachinePart:
         results: Its plan and records.
         anchor: A slug that no other machine of the report has.
     """
+    ceiling = ceiling_of(results.records)
     experiments = [experiment_results(planned, results.records) for planned in results.plan.experiments]
     planned = {attempt.cell.id for one in experiments for attempt in one.attempts}
     anchors = unique([slug(one.planned.name) for one in experiments])
@@ -61,11 +64,11 @@ def machine_part(results: MachineResults, anchor: str) -> MachinePart:
         facts=_facts(results, experiments),
         remarks=(
             *_remarks(results.records, planned),
-            *(remark for one in experiments for remark in below_floor(one.kinds, _ceiling(one))),
+            *(remark for one in experiments for remark in below_floor(one.kinds, ceiling)),
         ),
         headlines=headlines(experiments),
         experiments=tuple(
-            _experiment_part(one, f"{anchor}-{own}") for one, own in zip(experiments, anchors, strict=True)
+            _experiment_part(one, f"{anchor}-{own}", ceiling) for one, own in zip(experiments, anchors, strict=True)
         ),
     )
 
@@ -81,17 +84,20 @@ def unique(slugs: Sequence[str]) -> list[str]:
     return taken
 
 
-def _experiment_part(results: ExperimentResults, anchor: str) -> ExperimentPart:
+def _experiment_part(results: ExperimentResults, anchor: str, ceiling: Ceiling | None) -> ExperimentPart:
     planned: PlannedExperiment = results.planned
-    ceiling = _ceiling(results)
     return ExperimentPart(
         anchor=anchor,
         title=planned.title,
         question=planned.question,
         summary=_counts(results),
-        figures=tuple(figure for kind in results.kinds for figure in figures(kind, anchor, ceiling)),
+        figures=(
+            *(figure for kind in results.kinds for figure in figures(kind, anchor, ceiling)),
+            *capacity_figures(results.searches, anchor),
+        ),
         tables=(
             *(table for kind in results.kinds for table in _tables(kind, ceiling)),
+            *capacity_tables(results.searches),
             *kernel_tables(results.attempts, ceiling),
             *ceilings_table(results.attempts),
         ),
@@ -100,11 +106,7 @@ def _experiment_part(results: ExperimentResults, anchor: str) -> ExperimentPart:
 
 
 def _tables(kind: KindResults, ceiling: Ceiling | None) -> tuple[Table, ...]:
-    return comparison_tables(kind, ceiling) if kind.compares else result_tables(kind)
-
-
-def _ceiling(results: ExperimentResults) -> Ceiling | None:
-    return ceiling_of(attempt.record for attempt in results.attempts if attempt.record)
+    return comparison_tables(kind, ceiling) if kind.compares else result_tables(kind, ceiling)
 
 
 def _counts(*results: ExperimentResults) -> str:

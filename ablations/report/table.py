@@ -1,15 +1,38 @@
 """What a table is, and what all tables of results have in common: leading columns, gaps in words, marks and notes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ablations.report.groups import Group
 from ablations.report.units import setting
 from ablations.report.views import KindResults
 
 NOTHING = "—"
-NOT_STEADY = "†"
 PARTIAL = "‡"
+CAUTIONS: Mapping[str, tuple[Callable[[Group], bool], str]] = MappingProxyType(
+    {
+        "†": (
+            lambda group: not group.steady,
+            "In at least one process the warm-up had not settled when sampling began: read with caution.",
+        ),
+        "§": (
+            lambda group: group.contended,
+            "In at least one process others took more than a twentieth of the processors' time while samples were "
+            "taken: read with caution.",
+        ),
+        "¶": (
+            lambda group: group.host_bound,
+            "The GPU waited for the host: by the clock a step takes longer than by the device's events, which the "
+            "figure is of.",
+        ),
+        "‖": (
+            lambda group: group.throttled,
+            "Heat or power supply slowed the device down, in every attempt at one cell at least: read with caution.",
+        ),
+    }
+)
+"""Marks of results that are to be read with care: which groups bear them, and what they mean."""
 N_TITLE = "n (processes)"
 
 
@@ -79,16 +102,13 @@ def _row(kind: KindResults, group: Group, results: Results, width: int) -> Row:
 
 def marks_of(group: Group) -> str:
     """What stands behind a result that is to be read with care."""
-    return ("" if group.steady else f" {NOT_STEADY}") + (f" {PARTIAL}" if group.failures else "")
+    cautions = [mark for mark, (applies, _) in CAUTIONS.items() if applies(group)]
+    return "".join(f" {mark}" for mark in [*cautions, *([PARTIAL] if group.failures else [])])
 
 
 def notes_on_marks(groups: Sequence[Group]) -> tuple[str, ...]:
     """What the marks of these groups mean."""
-    notes = []
-    if not all(group.steady for group in groups):
-        notes.append(
-            f"{NOT_STEADY} In at least one process the warm-up had not settled when sampling began: read with caution."
-        )
+    notes = [f"{mark} {words}" for mark, (applies, words) in CAUTIONS.items() if any(map(applies, groups))]
     if partial := [group for group in groups if group.failures and group.estimate]:
         lost = "; ".join(_lost(group) for group in partial)
         notes.append(f"{PARTIAL} From those processes alone that have a result. Without one: {lost}.")

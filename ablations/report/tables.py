@@ -4,8 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ablations.harness.measurement import Evaluation, LearningCurve, PeakBytes
+from ablations.harness.work import Ceiling
 from ablations.report.fits import fit_tables
+from ablations.report.floor import (
+    BELOW_FLOOR_NOTE,
+    FLOOR_TITLES,
+    MODEL_FLOOR_NOTE,
+    NO_FLOOR_NOTE,
+    UTILISATION_NOTE,
+    group_floor_cells,
+    is_below_floor,
+)
 from ablations.report.groups import Attempt, Group
+from ablations.report.ledger_table import (
+    PREDICTION_NOTE,
+    PREDICTION_TITLES,
+    ledger_tables,
+    prediction_cells,
+    reasons_untold,
+)
 from ablations.report.statistics import Estimate, of_readings
 from ablations.report.style import STATUS_WORDS
 from ablations.report.table import N_TITLE, NOTHING, Column, Row, Table, results_table
@@ -24,10 +41,14 @@ from ablations.report.units import (
 from ablations.report.views import MODE_WORDS, ExperimentResults, KindResults
 
 
-def result_tables(kind: KindResults) -> tuple[Table, ...]:
+def result_tables(kind: KindResults, ceiling: Ceiling | None) -> tuple[Table, ...]:
     """One table of results per mode, then one of fitted exponents or slopes if a number varies."""
-    table = {"time": _time_table, "memory": _memory_table, "learn": _learning_table}[kind.kind]
-    return (*(table(kind, mode) for mode in kind.modes), *fit_tables(kind))
+    if kind.kind == "time":
+        return (*(_time_table(kind, mode, ceiling) for mode in kind.modes), *fit_tables(kind))
+    if kind.kind == "memory":
+        tables = ((_memory_table(kind, mode), *ledger_tables(kind, mode)) for mode in kind.modes)
+        return (*(table for of_mode in tables for table in of_mode), *fit_tables(kind))
+    return (*(_learning_table(kind, mode) for mode in kind.modes), *fit_tables(kind))
 
 
 def gaps_table(results: ExperimentResults) -> Table:
@@ -49,22 +70,29 @@ def _estimate(group: Group) -> Estimate:
     return group.estimate
 
 
-def _time_table(kind: KindResults, mode: str) -> Table:
+def _time_table(kind: KindResults, mode: str, ceiling: Ceiling | None) -> Table:
     by_event = {times.device_seconds is not None for group in kind.ordered(mode) for times in group.step_times}
     clock = " and ".join("CUDA events" if events else "wall clock" for events in sorted(by_event)) or "none used"
     notes = (
-        "Median of the processes' medians; 95 % interval by hierarchical bootstrap (processes, then steps within). "
-        "One process tells nothing of the spread between processes, and two tell little. "
+        "Median of the processes' medians; 95 % interval over processes, by Student's t on the logarithms of their "
+        "medians. One process has none, and two tell little. "
         f"n: steps sampled, and the processes that ran them. Clock: {clock}."
     )
     return results_table(
         kind,
         mode,
         caption=f"Time per step, {MODE_WORDS[mode]}",
-        titles=("time per step", "95 % interval", N_TITLE, "tokens/s", "95 % interval"),
-        results=_times,
-        notes=lambda: [notes],
+        titles=("time per step", "95 % interval", N_TITLE, "tokens/s", "95 % interval", *FLOOR_TITLES),
+        results=lambda group: (*_times(group), *group_floor_cells(group, ceiling)),
+        notes=lambda: [notes, *_floor_notes(kind.ordered(mode), ceiling)],
     )
+
+
+def _floor_notes(groups: Sequence[Group], ceiling: Ceiling | None) -> list[str]:
+    if ceiling is None:
+        return [NO_FLOOR_NOTE]
+    below = [BELOW_FLOOR_NOTE] if any(is_below_floor(group, ceiling) for group in groups) else []
+    return [f"{MODEL_FLOOR_NOTE} {UTILISATION_NOTE}", *below]
 
 
 def _times(group: Group) -> tuple[str, ...]:
@@ -102,15 +130,15 @@ def _memory_table(kind: KindResults, mode: str) -> Table:
     def results(group: Group) -> tuple[str, ...]:
         estimate = _estimate(group)
         peak = (BYTES.text(estimate.value), interval_text(estimate, BYTES), n_cell(estimate))
-        return (*peak, *_system_views(group.peaks, footnotes, on_gpu=on_gpu))
+        return (*peak, *prediction_cells(group, footnotes.mark), *_system_views(group.peaks, footnotes, on_gpu=on_gpu))
 
     return results_table(
         kind,
         mode,
         caption=f"Peak memory of one step, {MODE_WORDS[mode]}",
-        titles=("peak", "interval", N_TITLE, "OS view", *(("reserved", "process") if on_gpu else ())),
+        titles=("peak", "interval", N_TITLE, *PREDICTION_TITLES, "OS view", *(("reserved", "process") * on_gpu)),
         results=results,
-        notes=lambda: [*_memory_notes(groups, on_gpu=on_gpu), *footnotes.notes()],
+        notes=lambda: [*_memory_notes(kind, mode, on_gpu=on_gpu), *footnotes.notes()],
     )
 
 
@@ -145,8 +173,8 @@ _METHODS = {
 }
 
 
-def _memory_notes(groups: Sequence[Group], *, on_gpu: bool) -> list[str]:
-    peaks = [peak for group in groups for peak in group.peaks]
+def _memory_notes(kind: KindResults, mode: str, *, on_gpu: bool) -> list[str]:
+    peaks = [peak for group in kind.ordered(mode) for peak in group.peaks]
     if not peaks:
         return []
     parameters = sorted(peak.parameter_bytes for peak in peaks)
@@ -155,8 +183,10 @@ def _memory_notes(groups: Sequence[Group], *, on_gpu: bool) -> list[str]:
     gpu = " Reserved: held by the caching allocator. Process: what the driver says the process holds." if on_gpu else ""
     return [
         f"Peak: most bytes of tensors alive at once, {methods}; parameters ({sizes}) and gradients, which exist before "
-        f"the step, are not counted. OS view: rise of the process's peak resident memory.{gpu} After n: median over "
-        "the processes that could tell, with their range where they differ."
+        f"the step, are not counted. OS view: rise of the process's peak resident memory.{gpu} Of the OS view and "
+        "after it: median over the processes that could tell, with their range where they differ.",
+        PREDICTION_NOTE,
+        *([] if ledger_tables(kind, mode) else reasons_untold(kind, mode)),
     ]
 
 

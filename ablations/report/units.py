@@ -59,6 +59,7 @@ BITS_PER_BYTE = Unit("held-out bits per byte", ((1.0, ""),), decimals=3)
 EXPONENT = Unit("exponent", ((1.0, ""),), decimals=2)
 RATIO = Unit("ratio", ((1.0, "x"),))
 FLOPS = Unit("rate", ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s")))
+LENGTH = Unit("length", ((1.0, ""),), decimals=0)
 BYTES_PER_SECOND = Unit("bandwidth", ((1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s")))
 PERCENT = Unit("share", ((0.01, "%"),))
 
@@ -73,6 +74,8 @@ def interval_text(estimate: Estimate, unit: Unit) -> str:
     if interval.kind == "range":
         equal = interval.low == interval.high
         return "all equal" if equal else f"range {unit.interval(interval, estimate.value)}"
+    if interval.kind == "leave one out":
+        return f"{unit.interval(interval, estimate.value)} leaving one out"
     return unit.interval(interval, estimate.value)
 
 

@@ -8,8 +8,11 @@ from ablations.harness.record import Record
 from ablations.harness.store import PlannedExperiment
 from ablations.report import axes
 from ablations.report.axes import Setting
+from ablations.report.capacity import SearchResult, search_results
 from ablations.report.groups import Attempt, Group, attempts_of, groups_of
-from ablations.report.statistics import CannotTell, Fit, Point, exponent, slope
+from ablations.report.growth import Growth, growth
+from ablations.report.lines import Fit, Point, exponent, slope
+from ablations.report.statistics import CannotTell
 from ablations.report.style import rank
 from ablations.report.units import listed, setting
 
@@ -65,6 +68,10 @@ class Series:
         if self.is_reference or self.horizontal is None:
             return CannotTell(f"{self.variant} has no {self.horizontal}" if self.horizontal else "nothing varies")
         return exponent(self.points) if self.horizontal == "length" else slope(self.points)
+
+    def growth(self) -> Growth | CannotTell:
+        """A constant and a power of the horizontal axis, through the points that have a result."""
+        return growth(self.points)
 
     @property
     def points(self) -> list[Point]:
@@ -158,11 +165,12 @@ def _sortable(value: Setting | None) -> tuple[bool, float, str]:
 
 @dataclass(frozen=True)
 class ExperimentResults:
-    """A planned experiment with what became of each of its cells."""
+    """A planned experiment with what became of each of its cells, those that its searches tried among them."""
 
     planned: PlannedExperiment
     attempts: tuple[Attempt, ...]
     kinds: tuple[KindResults, ...]
+    searches: tuple[SearchResult, ...]
 
     def kind(self, name: str) -> KindResults | None:
         """The results of one kind of workload on whole models, if the experiment has it."""
@@ -171,10 +179,12 @@ class ExperimentResults:
 
 def experiment_results(planned: PlannedExperiment, records: Sequence[Record]) -> ExperimentResults:
     """Match records with the plan and sum them up. Records of cells that the plan does not have are left alone."""
-    attempts = attempts_of(planned.cells, records)
+    searches = search_results(planned.searches, {record.cell.id: record for record in records})
+    probes = (cell for one in searches for cell in one.finding.cells)
+    attempts = attempts_of((*planned.cells, *probes), records)
     groups = groups_of(attempts)
     kinds = (_kind_results(kind, scope, groups) for scope in SCOPES for kind in ("time", "memory", "learn"))
-    return ExperimentResults(planned, attempts, tuple(kind for kind in kinds if kind.groups))
+    return ExperimentResults(planned, attempts, tuple(kind for kind in kinds if kind.groups), searches)
 
 
 def _kind_results(kind: str, scope: Scope, groups: Sequence[Group]) -> KindResults:

@@ -1,5 +1,6 @@
 """Comparisons: paired within rounds, set against ours, and against the floor."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from ablations.harness.cell import Cell
 from ablations.harness.measurement import Measurement
 from ablations.harness.store import MachineResults
+from ablations.harness.work import Ceiling, ceiling_of
 from ablations.report.comparison import blocks, ratio_to
-from ablations.report.comparison_tables import below_floor, ceilings_table, comparison_tables
+from ablations.report.comparison_tables import ceilings_table, comparison_tables
 from ablations.report.figures import figures
-from ablations.report.floor import Ceiling, ceiling_of
+from ablations.report.floor import FLOOR_TITLES, below_floor
 from ablations.report.groups import Group
 from ablations.report.render import render
 from ablations.report.statistics import CannotTell, Estimate, paired_ratio
@@ -137,17 +139,25 @@ def test_without_a_common_round_there_is_no_ratio() -> None:
     assert ratio_to(block.groups[0], block.groups[1]) == CannotTell("no round measured both")
 
 
-def test_few_steps_give_the_range_over_rounds() -> None:
-    found = paired_ratio([((2.0,), (1.0,)), ((9.0,), (3.0,)), ((20.0,), (8.0,))], entropy=[1])
+def test_one_long_step_a_round_gives_an_interval_over_rounds() -> None:
+    found = paired_ratio([((2.0,), (1.0,)), ((9.0,), (3.0,)), ((20.0,), (8.0,))])
     assert found.value == 2.5
     assert found.interval is not None
-    assert (found.interval.low, found.interval.high, found.interval.kind) == (2.0, 3.0, "range")
+    # Logarithms of 2, 3 and 2.5: mean 0.9027, standard deviation 0.2029, and 4.3027 of t at two degrees of freedom.
+    assert found.interval.low == pytest.approx(math.exp(0.9027 - 4.3027 * 0.2029 / 3**0.5), rel=1e-3)
+    assert found.interval.high == pytest.approx(math.exp(0.9027 + 4.3027 * 0.2029 / 3**0.5), rel=1e-3)
+    assert found.interval.kind == "95 %"
     assert (found.n_samples, found.n_processes) == (6, 3)
+
+
+def test_one_round_has_a_ratio_but_no_interval() -> None:
+    found = paired_ratio([([2.0, 2.1, 1.9] * 9, [1.0, 1.1, 0.9] * 9)])
+    assert (found.value, found.interval, found.no_interval) == (2.0, None, "one process")
 
 
 def test_the_same_records_give_the_same_interval() -> None:
     pairs = [([1.0, 1.5, 1.2], [0.5, 0.6, 0.7]), ([1.1, 1.4, 1.3], [0.4, 0.8, 0.6])]
-    one, other = (paired_ratio(pairs, entropy=[3]) for _ in range(2))
+    one, other = (paired_ratio(pairs) for _ in range(2))
     assert one == other
 
 
@@ -163,8 +173,7 @@ def test_a_table_shows_time_ratio_and_floor(machine: MachineResults) -> None:
         "over ours",
         "interval",
         "rounds",
-        "floor",
-        "over floor",
+        *FLOOR_TITLES,
     ]
     ours, theirs = found.rows[:2]
     assert ours.cells[:4] == ("512", "1", "ours", "300 ms")
@@ -191,7 +200,7 @@ def test_what_took_less_than_the_floor_says_is_marked(machine: MachineResults) -
     told = below_floor(kinds, slow)
     assert any("attention ours" in one and "Below the floor, to be checked" in one for one in told)
     (marked,) = comparison_tables(attention_kind(machine), slow)
-    assert "‼" in marked.rows[0].cells[-1]
+    assert "‼" in marked.rows[0].cells[-3]
     assert any("‼ Below the floor: check" in note for note in marked.notes)
 
 
@@ -233,7 +242,7 @@ def test_other_buckets_that_peers_have_too_are_a_comparison_of_their_own() -> No
 def test_without_ceilings_there_is_no_floor() -> None:
     machine = measured([one for one in attention_cells() if one.scope != "machine"], planted)
     found = table(machine, "attention alone")
-    assert {row.cells[-2:] for row in found.rows} == {("—", "—")}
+    assert {row.cells[-4:] for row in found.rows} == {("—", "—", "—", "—")}
     assert any("No floor" in note for note in found.notes)
     assert ceilings_table(results_of(machine).attempts) == ()
 

@@ -7,7 +7,7 @@ import pytest
 
 from ablations.harness.measure.kernels import _sums
 from ablations.harness.measurement import KernelSeconds, KernelTime
-from ablations.report.floor import Ceiling, Work, lsh_parts
+from ablations.harness.work import Ceiling, Work, lsh_parts
 from ablations.report.groups import attempts_of
 from ablations.report.kernel_tables import PART_OF, kernel_tables, part_of
 from ablations.report.table import Table
@@ -48,7 +48,7 @@ def test_kernels_are_summed_by_part_and_step() -> None:
         ("forward", "1.00", "2.00 s"),
         ("other", "1.00", "20.0 ms"),
     ]
-    assert table.rows[1].cells[3:] == ("1.00 s", "2.00 x")
+    assert table.rows[1].cells[3:] == ("1.00 s", "2.00 x", "50.0 %", "compute")
     assert "void at::native::fill" in table.notes[0]
 
 
@@ -56,9 +56,9 @@ def test_a_part_that_took_less_than_its_floor_is_marked() -> None:
     found = KernelSeconds(kernels=(KernelTime(name="hash_kernel", calls=2, seconds=1.0),), steps=2)
     bytes_moved = parts()["hash"].bytes * 512 * 5
     below, above = (table_of(found, Ceiling({"float32": 1e30}, bytes_moved * factor)) for factor in (1.0, 4.0))
-    assert below.rows[0].cells[3:] == ("1.00 s", "0.5 x ‼")
+    assert below.rows[0].cells[3:] == ("1.00 s", "0.5 x ‼", "0 %", "memory")
     assert "Below the floor: check" in below.notes[-1]
-    assert above.rows[0].cells[3:] == ("250 ms", "2.00 x")
+    assert above.rows[0].cells[3:] == ("250 ms", "2.00 x", "0 %", "memory")
     assert len(above.notes) == 1
 
 

@@ -1,23 +1,15 @@
 """Statistics against planted answers and against slower, plainer computations."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 
-from ablations.report.statistics import (
-    DRAWS,
-    CannotTell,
-    Estimate,
-    Fit,
-    Interval,
-    exponent,
-    median_of_medians,
-    of_readings,
-    per,
-    ratio,
-    slope,
-)
+from ablations.report.growth import Growth, growth
+from ablations.report.lines import Fit, exponent, ratio, slope
+from ablations.report.statistics import CannotTell, Estimate, Interval, median_of_medians, of_readings, per
+from ablations.report.student import probability_within, t_quantile
 
 
 def counts(xs: list[int], law: float, factor: float = 3.0) -> list[tuple[float, Estimate]]:
@@ -26,10 +18,7 @@ def counts(xs: list[int], law: float, factor: float = 3.0) -> list[tuple[float, 
 
 def timings(xs: list[int], law: float, seed: int) -> list[tuple[float, Estimate]]:
     generator = np.random.default_rng(seed)
-    return [
-        (x, median_of_medians(1e-4 * x**law * np.exp(generator.normal(0, 0.05, size=(6, 11))), entropy=[seed, x]))
-        for x in xs
-    ]
+    return [(x, median_of_medians(1e-4 * x**law * np.exp(generator.normal(0, 0.05, size=(6, 11))))) for x in xs]
 
 
 def fitted(fit: Fit | CannotTell) -> Estimate:
@@ -87,73 +76,99 @@ def test_a_fit_counts_all_samples_and_processes_behind_it() -> None:
     assert (found.n_samples, found.n_processes) == (3 * 6 * 11, 3 * 6)
 
 
-def test_a_fit_through_a_point_without_interval_has_none_either() -> None:
-    points = [*timings([1, 2, 3], 1.0, seed=5), (4, median_of_medians([[4e-4, 4.1e-4]], entropy=[1]))]
-    found = fitted(slope(points))
+def test_a_fit_through_single_processes_has_no_interval_and_one_pair_of_them_gives_it_one() -> None:
+    alone = [(x, median_of_medians([[1e-4 * x, 1.1e-4 * x]])) for x in (1, 2, 4)]
+    found = fitted(slope(alone))
     assert found.interval is None
-    assert found.no_interval
+    assert found.no_interval == "one process at each point"
+    pair = median_of_medians([[7e-4], [7.2e-4]])
+    assert bounds(fitted(slope([*alone, (7, pair)]))).kind == "95 %"
+
+
+def test_the_noise_of_a_line_is_that_of_all_its_points() -> None:
+    generator = np.random.default_rng(6)
+    readings = np.exp(generator.normal(0, 0.03, size=(4, 3))) * np.array([[2.0], [5.0], [7.0], [19.0]])
+    found = bounds(
+        fitted(exponent([(x, median_of_medians(row[:, None])) for x, row in zip((1, 2, 3, 7), readings, strict=True)]))
+    )
+    logs, xs = np.log(readings), np.log([1, 2, 3, 7])
+    pooled = math.sqrt(sum(row.var() * 3 for row in logs) / 8)
+    error = pooled / math.sqrt(3 * ((xs - xs.mean()) ** 2).sum())
+    assert found.high - found.low == pytest.approx(2 * 2.306 * error, rel=1e-4)
+    assert found.high + found.low == pytest.approx(2 * np.polyfit(xs, logs.mean(axis=1), 1)[0])
+
+
+def test_a_power_beside_a_constant_is_recovered_exactly_from_exact_counts() -> None:
+    xs = (256, 512, 1024, 2048, 4096)
+    found = growth([(x, of_readings([3e5 + 2 * x**1.7], exact=True)) for x in xs])
+    assert isinstance(found, Growth)
+    assert found.power.value == pytest.approx(1.7, abs=1e-6)
+    assert found.constant == pytest.approx(3e5, rel=1e-5)
+    assert bounds(found.power).kind == "leave one out"
+    assert bounds(found.power).high - bounds(found.power).low < 1e-6
+    # The slope of logarithms takes the constant for slower growth.
+    assert fitted(exponent([(x, of_readings([3e5 + 2 * x**1.7], exact=True)) for x in xs])).value < 1.5
+
+
+def test_a_constant_below_zero_is_none() -> None:
+    found = growth([(x, of_readings([x**1.5 - 3.0 * x], exact=True)) for x in (64, 128, 256, 512)])
+    assert isinstance(found, Growth)
+    assert found.constant == 0.0
+
+
+def test_three_lengths_or_too_much_noise_cannot_tell_a_constant_from_a_power() -> None:
+    few = growth(counts([512, 1024, 2048], 2.0))
+    assert few == CannotTell("a fit needs at least 4 points with a result, here there are 3")
+    generator = np.random.default_rng(8)
+    noisy = growth(
+        [(x, median_of_medians(x * np.exp(generator.normal(0, 0.4, size=(2, 1))))) for x in (512, 1024, 2048, 4096)]
+    )
+    assert isinstance(noisy, CannotTell)
+    assert "cannot be told apart" in noisy.reason
+
+
+@pytest.mark.parametrize("t", [0.3, 2.0, 5.0])
+@pytest.mark.parametrize("degrees", [1, 2, 3, 6, 11])
+def test_probabilities_of_t_are_the_area_under_its_density(degrees: int, t: float) -> None:
+    xs = np.linspace(0, t, 100_001)
+    density = (1 + xs**2 / degrees) ** (-(degrees + 1) / 2)
+    scale = math.gamma((degrees + 1) / 2) / math.sqrt(degrees * math.pi) / math.gamma(degrees / 2)
+    assert probability_within(t, degrees) == pytest.approx(2 * scale * np.trapezoid(density, xs), abs=1e-9)
+
+
+def test_quantiles_of_t_are_those_of_the_tables() -> None:
+    published = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 10: 2.228, 30: 2.042, 120: 1.980}
+    assert {degrees: round(t_quantile(degrees), 3) for degrees in published} == published
 
 
 def test_the_value_is_the_median_of_the_medians_not_of_the_pool() -> None:
-    found = median_of_medians([[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [5.0, 6.0, 7.0], [9.0]], entropy=[3])
+    found = median_of_medians([[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [5.0, 6.0, 7.0], [9.0]])
     assert found.value == 6.0
     assert (found.n_samples, found.n_processes) == (11, 3)
-
-
-def test_the_bootstrap_agrees_with_a_plain_loop() -> None:
-    generator = np.random.default_rng(71)
-    processes = [list(generator.lognormal(mean, 0.1, size=size)) for mean, size in ((0.0, 7), (0.1, 9), (0.25, 5))]
-    fast = bounds(median_of_medians(processes, entropy=[13]))
-
-    medians = []
-    for _ in range(4000):
-        drawn = [processes[generator.integers(3)] for _ in processes]
-        medians.append(np.median([np.median(generator.choice(one, size=len(one))) for one in drawn]))
-    low, high = np.percentile(medians, [2.5, 97.5])
-    assert fast.low == pytest.approx(low, rel=0.02)
-    assert fast.high == pytest.approx(high, rel=0.02)
-
-
-def test_the_interval_contains_the_truth_of_most_planted_samples() -> None:
-    hits = 0
-    for seed in range(40):
-        generator = np.random.default_rng(seed)
-        processes = [0.2 * np.exp(generator.normal(0, 0.1) + generator.normal(0, 0.05, size=9)) for _ in range(7)]
-        interval = bounds(median_of_medians(processes, entropy=[seed]))
-        hits += interval.low <= 0.2 <= interval.high
-    assert 32 <= hits < 40
 
 
 def test_processes_that_disagree_widen_the_interval_however_many_samples_they_have() -> None:
     generator = np.random.default_rng(2)
     apart = [list(generator.normal(centre, 0.001, size=200)) for centre in (1.0, 1.5, 2.0)]
-    interval = bounds(median_of_medians(apart, entropy=[17]))
+    interval = bounds(median_of_medians(apart))
     assert interval.low < 1.1
     assert interval.high > 1.9
 
 
-def test_samples_by_the_ten_thousand_are_resampled_too() -> None:
-    many = np.random.default_rng(4).normal(3.0, 0.5, size=(2, 30_000))
-    interval = bounds(median_of_medians(many, entropy=[23]))
-    assert 2.97 < interval.low < interval.high < 3.03
+def test_one_process_has_no_interval_however_many_samples_it_took() -> None:
+    found = median_of_medians([np.random.default_rng(4).normal(3.0, 0.5, size=30_000)])
+    assert (found.interval, found.no_interval, found.n_samples) == (None, "one process", 30_000)
 
 
-def test_fewer_than_five_samples_have_no_interval_and_say_so() -> None:
-    found = median_of_medians([[0.3, 0.5], [0.4, 0.6]], entropy=[1])
-    assert found.interval is None
-    assert found.no_interval == "too few samples (4)"
-    assert median_of_medians([[0.3, 0.5], [0.4, 0.6, 0.7]], entropy=[1]).interval is not None
+def test_one_long_step_in_each_of_three_processes_has_an_interval() -> None:
+    assert bounds(median_of_medians([[0.3], [0.4], [0.35]])).kind == "95 %"
 
 
-def test_the_same_entropy_draws_the_same_and_another_draws_otherwise() -> None:
-    processes = [[0.31, 0.52, 0.47, 0.39], [0.44, 0.61, 0.58]]
-    first, again, other = (median_of_medians(processes, entropy=[seed]).draws for seed in (5, 5, 6))
-    assert first is not None
-    assert again is not None
-    assert other is not None
-    assert len(first) == DRAWS
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
+def test_an_interval_holds_the_value_that_it_stands_beside() -> None:
+    lopsided = [[1.0]] * 5 + [[2.0]] * 4
+    interval = bounds(median_of_medians(lopsided))
+    assert interval.low == 1.0
+    assert interval.high > 1.5
 
 
 def test_equal_exact_counts_are_exact_and_differing_ones_a_range() -> None:
@@ -179,8 +194,10 @@ def test_a_rate_turns_its_interval_around() -> None:
 
 
 def test_a_ratio_of_planted_slopes_is_recovered_with_its_interval() -> None:
-    small = fitted(slope([(x, per(1.0, per(0.25, y))) for x, y in timings([1, 2, 4, 8], 1.0, seed=3)]))
-    large = fitted(slope(timings([1, 2, 4, 8], 1.0, seed=4)))
+    small = slope([(x, per(1.0, per(0.25, y))) for x, y in timings([1, 2, 4, 8], 1.0, seed=3)])
+    large = slope(timings([1, 2, 4, 8], 1.0, seed=4))
+    assert isinstance(small, Fit)
+    assert isinstance(large, Fit)
     share = ratio(large, small)
     assert isinstance(share, Estimate)
     assert bounds(share).low < 0.25 < bounds(share).high
@@ -189,9 +206,8 @@ def test_a_ratio_of_planted_slopes_is_recovered_with_its_interval() -> None:
 
 def test_a_ratio_to_a_slope_that_may_be_zero_cannot_tell() -> None:
     generator = np.random.default_rng(9)
-    flat = fitted(
-        slope([(x, median_of_medians(generator.normal(1, 0.2, size=(3, 5)), entropy=[x])) for x in (1, 2, 3)])
-    )
+    flat = slope([(x, median_of_medians(generator.normal(1, 0.2, size=(3, 5)))) for x in (1, 2, 3)])
+    assert isinstance(flat, Fit)
     assert isinstance(ratio(flat, flat), CannotTell)
 
 

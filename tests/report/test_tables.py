@@ -35,7 +35,7 @@ def _changed(record: Record, change: Mapping[str, object]) -> Record:
 def table(results: ExperimentResults, kind: str, number: int = 0) -> Table:
     found = results.kind(kind)
     assert found is not None
-    return result_tables(found)[number]
+    return result_tables(found, None)[number]
 
 
 def row(of: Table, *leading: str) -> dict[str, str]:
@@ -87,9 +87,10 @@ def test_a_step_that_had_not_settled_is_marked_and_explained() -> None:
     assert not any("†" in text for one in table(settled, "time").rows for text in one.cells)
 
 
-def test_too_few_samples_stand_where_the_interval_would() -> None:
-    few = with_measurements(results_of(workloads=(TIME,)), {"wall_seconds": (0.2, 0.3)})
-    assert row(table(few, "time"), "512", "dense")["95 % interval"] == "too few samples (4)"
+def test_of_one_process_the_reason_stands_where_the_interval_would() -> None:
+    cells = records.grid("alone", variants=("dense",), workloads=(TIME,), seeds=(0,), length=(512, 1024))
+    results = experiment_results(records.planned("alone", cells), records.records(cells))
+    assert row(table(results, "time"), "512", "dense")["95 % interval"] == "one process"
 
 
 def test_exact_peaks_say_exact_and_show_the_value_planted() -> None:

@@ -1,14 +1,15 @@
 """Figures as SVG text. The only part of the report that draws, and so the only one that imports matplotlib."""
 
+from ablations.harness.work import Ceiling
 from ablations.report.figures.canvas import Figure, Quantity
+from ablations.report.figures.capacity import capacity_figures
 from ablations.report.figures.comparing import comparison_figures
 from ablations.report.figures.learning import learning_figure
 from ablations.report.figures.scaling import scaling_figure
-from ablations.report.floor import Ceiling
 from ablations.report.units import BYTES, SECONDS, TOKENS_PER_SECOND
 from ablations.report.views import KindResults
 
-__all__ = ["Figure", "figures"]
+__all__ = ["Figure", "capacity_figures", "figures"]
 
 TIME = Quantity("time", SECONDS, lambda group: group.estimate)
 MEMORY = Quantity("memory", BYTES, lambda group: group.estimate)

@@ -6,11 +6,12 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from ablations.harness.work import Ceiling
 from ablations.report.comparison import Block, blocks
-from ablations.report.comparison_tables import SCOPE_WORDS, floor_seconds
+from ablations.report.comparison_tables import SCOPE_WORDS
 from ablations.report.figures import canvas, scales
 from ablations.report.figures.canvas import Figure
-from ablations.report.floor import Ceiling
+from ablations.report.floor import floor_seconds
 from ablations.report.groups import Group
 from ablations.report.style import look, rank
 from ablations.report.svg import slug
