@@ -1,14 +1,17 @@
 """Where cells run: on this machine, one after the other."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from ablations.data import enwik8
-from ablations.harness.cell import Cell, Learn
+from ablations.harness.cell import Cell, Device, Learn
+from ablations.harness.environment import describe, device_here
 from ablations.harness.estimate import estimate
-from ablations.harness.record import Environment, Record
+from ablations.harness.record import Environment, Record, Status
 from ablations.harness.runner import Runner
 from ablations.harness.worklist import Worklist
 
@@ -19,10 +22,49 @@ Announce = Callable[[str, float | None], None]
 
 
 class Engine(Protocol):
-    """Measures what a worklist hands out. Who iterates gives each record back to the worklist before the next."""
+    """Measures what a worklist hands out."""
+
+    @property
+    def environment(self) -> Environment:
+        """Of the machines that it measures on, which are of one kind; named after the folder of their records."""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Machines that take no part since they are of another kind."""
 
     def measure(self, work: Worklist, announce: Announce) -> Iterator[Record]:
-        """A record for each cell, as soon as it is there."""
+        """A record for each cell, as soon as it is there.
+
+        Who iterates gives each record back to the worklist before asking for the next.
+        """
+
+
+class Place(Protocol):
+    """Where an engine can be had."""
+
+    @property
+    def device(self) -> Device:
+        """The better one that there is."""
+
+    def engine(self, device: Device) -> AbstractContextManager[Engine]:
+        """What measures there on that device; at the end all is given back."""
+
+
+class ThisMachine:
+    """Where the command was given; arguments as of `LocalEngine`."""
+
+    def __init__(self, *, timeout_seconds: float | None) -> None:
+        self._timeout_seconds = timeout_seconds
+
+    @property
+    def device(self) -> Device:
+        """`cuda` where a driver finds an NVIDIA GPU, `cpu` elsewhere."""
+        return device_here()
+
+    @contextmanager
+    def engine(self, device: Device) -> Iterator[Engine]:
+        """One cell at a time."""
+        yield LocalEngine(describe(device), timeout_seconds=self._timeout_seconds)
 
 
 class LocalEngine:
@@ -37,27 +79,62 @@ class LocalEngine:
         self._environment = environment
         self._timeout_seconds = timeout_seconds
 
+    @property
+    def environment(self) -> Environment:
+        """Of this machine."""
+        return self._environment
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
     def measure(self, work: Worklist, announce: Announce) -> Iterator[Record]:
         """A record for each cell, as soon as it is there."""
-        with Runner(self._environment) as runner:
-            data = _Data(announce)
+        with Bench(self._environment, timeout_seconds=self._timeout_seconds, announce=announce) as bench:
             while cell := work.take():
                 announce(cell.description, None)
-                try:
-                    yield from self._attempts(runner, cell, data.path_for(cell))
-                except enwik8.DataMissingError as missing:
-                    yield _not_run(cell, str(missing), self._environment)
+                yield from bench.attempts(cell)
 
-    def _attempts(self, runner: Runner, cell: Cell, data: Path | None) -> Iterator[Record]:
+
+class Bench:
+    """All that one machine needs to measure cells. Use as a context.
+
+    Args:
+        environment: Of this machine.
+        timeout_seconds: As of `LocalEngine`.
+        announce: Told how far the search for data is.
+    """
+
+    def __init__(self, environment: Environment, *, timeout_seconds: float | None, announce: Announce) -> None:
+        self._environment = environment
+        self._timeout_seconds = timeout_seconds
+        self._data = _Data(announce)
+        self._runner = Runner(environment)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runner.__exit__(kind, error, trace)
+
+    def attempts(self, cell: Cell) -> Iterator[Record]:
         """The cell's record, and further ones as long as the device was throttled: the last one counts."""
+        try:
+            data = self._data.path_for(cell)
+        except enwik8.DataMissingError as missing:
+            yield without_measurement(cell, "not_run", str(missing), self._environment)
+            return
         for _ in range(1 + THROTTLED_RETRIES):
-            record = runner.run(cell, data, timeout_seconds=allowed(cell, self._timeout_seconds))
+            record = self._runner.run(cell, data, timeout_seconds=_allowed(cell, self._timeout_seconds))
             yield record
             if record.device_state is None or not record.device_state.throttled:
                 return
 
 
-def allowed(cell: Cell, timeout_seconds: float | None) -> float:
+def _allowed(cell: Cell, timeout_seconds: float | None) -> float:
     """Seconds after which the cell is given up."""
     return timeout_seconds or 60 + 10 * estimate(cell).seconds
 
@@ -85,16 +162,17 @@ class _Data:
             return missing
 
 
-def _not_run(cell: Cell, reason: str, environment: Environment) -> Record:
+def without_measurement(cell: Cell, status: Status, reason: str, environment: Environment) -> Record:
+    """The record of a cell that no process of a runner measured."""
     return Record(
         cell_id=cell.id,
         cell=cell,
-        status="not_run",
+        status=status,
         reason=reason,
         measurement=None,
         environment=environment,
         device_state=None,
-        device_state_missing="it did not run",
+        device_state_missing="nothing was measured",
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=0.0,
         worker_seconds=None,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ablations.data.cache import cache_folder
 from ablations.harness.cell import Device
+from ablations.harness.device_state import first_visible
 from ablations.harness.errors import UserError
 from ablations.harness.record import Environment
 
@@ -24,23 +25,36 @@ CODE = ("reformer", "ablations")
 
 def describe(device: Device) -> Environment:
     """This machine, its software and the state of the code."""
-    processor, accelerator = _processor(), _accelerator() if device == "cuda" else None
+    accelerator = _accelerator() if device == "cuda" else None
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=normal", "--", *CODE)
-    return Environment(
-        machine=_slug(f"{accelerator[0] if accelerator else f'{processor} {cores()} cores'} {_machine_number()}"),
-        processor=processor,
-        cores=cores(),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        accelerator=accelerator[0] if accelerator else None,
-        accelerator_memory_bytes=accelerator[1] if accelerator else None,
-        driver=accelerator[2] if accelerator else None,
-        system=f"{platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        packages=_versions(),
-        commit=commit,
-        dirty=None if commit is None else bool(changes),
+    return named_here(
+        Environment(
+            machine="",
+            processor=_processor(),
+            cores=cores(),
+            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            accelerator=accelerator[0] if accelerator else None,
+            accelerator_memory_bytes=accelerator[1] if accelerator else None,
+            driver=accelerator[2] if accelerator else None,
+            system=f"{platform.system()} {platform.release()}",
+            python=platform.python_version(),
+            packages=_versions(),
+            commit=commit,
+            dirty=None if commit is None else bool(changes),
+        )
     )
+
+
+def named_here(environment: Environment) -> Environment:
+    """The same under the name that this machine gives to such hardware: its folder under `results/`."""
+    what = environment.accelerator or f"{environment.processor} {environment.cores} cores"
+    return environment.model_copy(update={"machine": _slug(f"{what} {_machine_number()}")})
+
+
+def hardware(environment: Environment) -> tuple[object, ...]:
+    """What tells one kind of machine from another."""
+    return environment.processor, environment.cores, environment.accelerator
 
 
 def device_here() -> Device:
@@ -88,7 +102,7 @@ def _accelerator() -> tuple[str, int, str] | None:
     except pynvml.NVMLError:
         return None
     try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        handle = first_visible(pynvml)
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
         return pynvml.nvmlDeviceGetName(handle), int(memory.total), pynvml.nvmlSystemGetDriverVersion()
     except pynvml.NVMLError:
@@ -109,7 +123,15 @@ def _versions() -> dict[str, str]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=20)
+        # Without the lock that `git status` takes to freshen its index: killed, it would leave the lock to the user.
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *arguments],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
