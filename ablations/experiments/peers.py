@@ -6,8 +6,7 @@ rows say so. Cost on two cores: twenty-five minutes; on a GPU see `.ci/gpu_run`.
 Attention alone takes query-key and value tensors and computes output and gradients, hashing and sorting included and
 projections left out, for every side. Whole models take training steps with Adam. All lie in one run: a round (seed)
 visits the contenders of one comparison one after the other, in an order that is drawn for it, dense attention between
-the hash rounds that it is compared with; ratios are taken within rounds. The machine's ceilings are measured beside
-them, and the report sets every time against the floor that follows from them.
+the hash rounds that it is compared with; ratios are taken within rounds.
 
 Rounds, chunks, look-back and widths are equal, and so are bucket counts but for lucidrains'; the modules of
 `ablations.harness.implementations` name what a peer has no option for. Whole models read both streams side by side, as
@@ -18,7 +17,7 @@ there are only HuggingFace's and ours. What was found stands in `reports/index.m
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.harness.cell import Ceiling, KernelTimes, Mode, PeakMemory, TimeStep, Workload
+from ablations.harness.cell import KernelTimes, Mode, PeakMemory, TimeStep, Workload
 from ablations.harness.experiment import Experiment, Grid, Scale
 
 Values = tuple[int | str, ...]
@@ -53,12 +52,6 @@ LONG = TimeStep(mode="forward_backward", min_samples=1, seconds=0.01)
 """For steps of seconds."""
 PEAK = PeakMemory(mode="forward_backward", resident=False)
 KERNELS = KernelTimes(mode="forward_backward")
-
-
-def _ceilings(dtypes: Values, seeds: Values, lengths: Values, workload: Ceiling) -> Grid:
-    """Taken anew before each length: a machine that something else slows down shows less than it can."""
-    axes = {"seed": seeds, "batch": (1,), "dtype": dtypes, "n_layers": (1,), "length": lengths, "variant": ("dense",)}
-    return Grid(workloads=(workload,), axes=axes, scope="machine")
 
 
 def _lsh(length: int, workload: Workload, *, rounds: Values, backend: str, **others: Values) -> Grid:
@@ -124,7 +117,6 @@ def _smoke() -> Scale:
     return Scale(
         model=dict(SMALL),
         grids=(
-            _ceilings(("float32",), ONCE, (256,), Ceiling(widths=(512,), copy_bytes=2**24, repeats=4)),
             _lsh(256, QUICK, rounds=(2,), backend="blocked", **attention),
             _dense(256, QUICK, **attention),
             _lsh(256, PEAK, rounds=(2,), backend="blocked", **attention),
@@ -150,7 +142,6 @@ def _cpu() -> Scale:
     return Scale(
         model=dict(MEDIUM),
         grids=(
-            _ceilings(BOTH, ROUNDS, (1024, 4096, LONG_ON_CPU), Ceiling(widths=(1024, 2048), copy_bytes=2**28)),
             *(grid for length in (1024, 4096) for grid in _cpu_attention(length, backend)),
             _lsh(LONG_ON_CPU, LONG, rounds=(1, 4), backend=backend),
             _lsh(LONG_ON_CPU, LONG, rounds=(4,), backend=backend, **IN_ONE_HASH),
@@ -182,18 +173,16 @@ MILLION = 2**20
 LAST: Values = (2,)
 """The last round, and in it the longest cells: whatever a run that is cut short lacks, it is these."""
 PEERS_UP_TO = 16384
-FASTEST = ("sdpa_flash", "sdpa_cudnn", "flex")
-"""Of dense attention on a GPU. The others are timed in one round."""
+FASTEST = ("sdpa_flash", "sdpa_cudnn")
+"""Of dense attention on a GPU. The others are timed in one round: FlexAttention compiles anew in every process."""
 
 
 def _gpu() -> Scale:
     backend = "triton"
-    ceiling = Ceiling(widths=(4096, 8192), copy_bytes=2**31, repeats=20)
     alone: dict[str, Any] = {"backend": backend, "implementation": ("ours",), **HALF}
     return Scale(
         model=dict(MEDIUM),
         grids=(
-            *(_ceilings(("bfloat16",), rounds, (length,), ceiling) for length, rounds in GPU_ROUNDS.items()),
             *(grid for length in GPU_BATCHES for grid in _gpu_attention(length, backend)),
             *(
                 _lsh(length, KERNELS, rounds=(1, 4), seed=ONCE, **alone, batch=(batch,))
