@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -18,11 +18,32 @@ M_MMAP_THRESHOLD = -3
 MAPPED_FROM_BYTES = 65536
 
 
+class TensorBytes(NamedTuple):
+    """Bytes of CPU tensors above what was alive before, the most of them at once and those left at the end."""
+
+    peak: int
+    left: int
+
+
 def peak_tensor_bytes(step: Callable[[], None]) -> int:
     """Peak of live CPU tensor bytes during `step`, above what was alive before. Exact: the sum of allocator events.
 
     Memory that was allocated before the step and freed during it does not count against the peak.
     """
+    return _observed(step).peak
+
+
+def left_tensor_bytes(make: Callable[[], object]) -> int:
+    """Bytes of CPU tensors that are alive, beyond those before, once `make` has returned and while its result is held.
+
+    Of a forward pass these are all that is kept for the backward pass, whoever holds it: autograd, or an object of
+    Python's that autograd knows nothing of, as the streams and buckets that reversible layers keep.
+    """
+    held: list[object] = []
+    return _observed(lambda: held.append(make())).left
+
+
+def _observed(step: Callable[[], object]) -> TensorBytes:
     gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         step()
@@ -30,10 +51,10 @@ def peak_tensor_bytes(step: Callable[[], None]) -> int:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
-    return _peak(event for event in events if event.get("name") == "[memory]")
+    return _counted(event for event in events if event.get("name") == "[memory]")
 
 
-def _peak(memory_events: Iterable[dict[str, Any]]) -> int:
+def _counted(memory_events: Iterable[dict[str, Any]]) -> TensorBytes:
     live: dict[int, int] = {}
     alive = peak = 0
     for event in sorted(memory_events, key=lambda event: float(event["ts"])):
@@ -44,7 +65,7 @@ def _peak(memory_events: Iterable[dict[str, Any]]) -> int:
             peak = max(peak, alive)
         else:
             alive -= live.pop(address, 0)
-    return peak
+    return TensorBytes(peak, alive)
 
 
 def map_every_large_block() -> None:
@@ -79,16 +100,50 @@ def _status_bytes(field: str) -> int:
     return int(found[1]) * 1024
 
 
-def peak_cuda_bytes(step: Callable[[], None]) -> tuple[int, int]:
-    """Peak of allocated bytes during `step` above what was allocated before, and peak of reserved bytes in all."""
-    gc.collect()
-    torch.cuda.synchronize()
+class CudaBytes(NamedTuple):
+    """Peaks of one step on a GPU.
+
+    Attributes:
+        allocated: Of blocks that the caching allocator gave out, above what was allocated before.
+        requested: Of what it was asked for, before it rounds; above what was held before.
+        reserved: Of what it held in all.
+    """
+
+    allocated: int
+    requested: int
+    reserved: int
+
+
+def peak_cuda_bytes(step: Callable[[], None]) -> CudaBytes:
+    """The caching allocator's peaks during `step`."""
+    _settle_cuda()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
+    allocated, requested = torch.cuda.memory_allocated(), torch.cuda.memory_stats()["requested_bytes.all.current"]
     step()
     torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before, torch.cuda.max_memory_reserved()
+    return CudaBytes(
+        allocated=torch.cuda.max_memory_allocated() - allocated,
+        requested=torch.cuda.memory_stats()["requested_bytes.all.peak"] - requested,
+        reserved=torch.cuda.max_memory_reserved(),
+    )
+
+
+def left_cuda_bytes(make: Callable[[], object]) -> int:
+    """What `left_tensor_bytes` counts, of the GPU's caching allocator, whose blocks are multiples of 512 bytes."""
+    _settle_cuda()
+    before = torch.cuda.memory_allocated()
+    # Named, so that it is there while bytes are counted.
+    held = make()
+    torch.cuda.synchronize()
+    left = torch.cuda.memory_allocated() - before
+    del held
+    return left
+
+
+def _settle_cuda() -> None:
+    gc.collect()
+    torch.cuda.synchronize()
 
 
 def nvml_process_bytes() -> tuple[int | None, str | None]:
