@@ -1,21 +1,24 @@
 """Which cells there are to measure, in which order, and which are done."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from ablations.harness.cell import Cell, Device
-from ablations.harness.environment import PEER_PACKAGES
+from ablations.harness.environment import PEER_PACKAGES, hardware
 from ablations.harness.experiment import Experiment, Profile
 from ablations.harness.record import Environment, Record, Status
+from ablations.harness.search import Search, found
 from ablations.harness.store import Plan, PlannedExperiment
 
-RETRIED: frozenset[Status] = frozenset({"not_run"})
 UNMEASURED: frozenset[Status] = frozenset({"killed", "timeout", "error"})
 """Ends that say nothing of the cell; running out of memory does."""
-FAILED: frozenset[Status] = UNMEASURED | {"oom"}
+ATTEMPTS = 3
+"""How often a cell may end so before it is left alone. The cause may lie outside it: another process that took the
+memory, a machine that was suspended, a mistake that was mended since."""
 
 
 def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Device) -> Plan:
-    """Every cell of every experiment.
+    """Every cell and every search of every experiment.
 
     Raises:
         UserError: An experiment's grid holds something that cannot exist.
@@ -28,6 +31,7 @@ def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Devic
                 title=experiment.title,
                 question=experiment.question,
                 cells=experiment.cells(profile, device),
+                searches=experiment.searches(profile, device),
             )
             for experiment in experiments
         ),
@@ -35,27 +39,58 @@ def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Devic
 
 
 def in_order(plan: Plan) -> tuple[Cell, ...]:
-    """All cells, seeds outermost: a run that is cut short has measured everything once before anything twice."""
+    """All cells of grids, seeds outermost: a run that is cut short has measured all of them once before any twice."""
     cells = [cell for experiment in plan.experiments for cell in experiment.cells]
     return tuple(sorted(cells, key=lambda cell: cell.seed))
+
+
+def searches_of(plan: Plan) -> tuple[Search, ...]:
+    """All searches, in running order."""
+    return tuple(search for experiment in plan.experiments for search in experiment.searches)
+
+
+def with_probes(plan: Plan, statuses: Mapping[str, Status]) -> tuple[Cell, ...]:
+    """All cells of grids, then of each search those it has come to, the next one among them."""
+    probes = (cell for search in searches_of(plan) for cell in found(search, statuses).cells)
+    return (*in_order(plan), *probes)
+
+
+def settled(records: Iterable[Record], environment: Environment, *, retry_failed: bool) -> dict[str, Status]:
+    """What became of the cells, by id, that have a final record from this machine with these packages.
+
+    A record that says "not run" is never final. One that says killed, timed out or error is final if the cell has ended
+    so `ATTEMPTS` times; one that says out of memory, at once. With `retry_failed` neither of these is.
+    """
+    last: dict[str, Status] = {}
+    failures: Counter[str] = Counter()
+    for record in records:
+        if _same_setup(record, environment):
+            last[record.cell_id] = record.status
+            failures[record.cell_id] += record.status in UNMEASURED
+    return {
+        cell_id: status
+        for cell_id, status in last.items()
+        if _is_final(status, failures[cell_id], retry_failed=retry_failed)
+    }
+
+
+def _is_final(status: Status, n_failures: int, *, retry_failed: bool) -> bool:
+    if status in UNMEASURED:
+        return n_failures >= ATTEMPTS and not retry_failed
+    return status != "not_run" and not (status == "oom" and retry_failed)
 
 
 def pending(
     cells: Iterable[Cell], records: Iterable[Record], environment: Environment, *, retry_failed: bool
 ) -> tuple[Cell, ...]:
-    """The cells without a final record from this machine with these packages.
-
-    A record that says "not run" is not final. One that says out of memory, killed, timed out or error is, unless
-    `retry_failed`: whatever else ran beside the cell may have been the cause.
-    """
-    again = RETRIED | FAILED if retry_failed else RETRIED
-    last = {record.cell_id: record for record in records if _same_setup(record, environment)}
-    return tuple(cell for cell in cells if cell.id not in last or last[cell.id].status in again)
+    """The cells that are not settled."""
+    done = settled(records, environment, retry_failed=retry_failed)
+    return tuple(cell for cell in cells if cell.id not in done)
 
 
 def _same_setup(record: Record, here: Environment) -> bool:
     there = record.environment
-    return there.machine == here.machine and _packages(there, record.cell) == _packages(here, record.cell)
+    return hardware(there) == hardware(here) and _packages(there, record.cell) == _packages(here, record.cell)
 
 
 def _packages(environment: Environment, cell: Cell) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """What the runner says to a cell's process, and what it hears back."""
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from ablations.harness.cell import Cell
 from ablations.harness.measurement import Measurement
@@ -8,6 +10,10 @@ from reformer.config import Frozen
 
 OutcomeStatus = Literal["ok", "oom", "error", "unsupported", "not_run"]
 """How a cell can end that lived to say so."""
+
+
+CANNOT_WRITE = 74
+"""Exit code of a cell's process that found no room for what it had to write; of input and output in `sysexits.h`."""
 
 
 class Request(Frozen):
@@ -33,6 +39,12 @@ class Outcome(Frozen):
     reason: str | None
     measurement: Measurement | None
     seconds: float
+
+    @model_validator(mode="after")
+    def _status_and_content_agree(self) -> Self:
+        if (self.status == "ok") != (self.measurement is not None) or (self.status == "ok") != (self.reason is None):
+            raise ValueError(f"status {self.status!r} goes with a measurement if ok, with a reason otherwise")
+        return self
 
 
 class Started(Frozen):

@@ -3,32 +3,39 @@
 results/<machine>/machine.json        the environment of the last run
 results/<machine>/plan.json           what was asked for, so that a report can show what is missing
 results/<machine>/<experiment>.jsonl  the records
+
+What a crash in the middle of a write can leave, a torn last line, is no record: readers pass over it, and the next run
+sets it aside. Everything else that is not as this module writes it is refused, and nothing read here is ever executed.
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ablations.harness.cell import Cell
 from ablations.harness.errors import UserError
 from ablations.harness.record import SCHEMA, Environment, Record
+from ablations.harness.search import Search
 from reformer.config import Frozen
 
 Kind = TypeVar("Kind", bound=BaseModel)
+MOST_FAULT = 400
+"""Characters of what is wrong with a line, which may quote the line."""
 
 
 class PlannedExperiment(Frozen):
-    """What a report needs to know of an experiment: its words, its size, and every cell that it asked for."""
+    """What a report needs to know of an experiment: its words, its size, and all cells and searches it asked for."""
 
     profile: str
     name: str
     title: str
     question: str
     cells: tuple[Cell, ...]
+    searches: tuple[Search, ...] = ()
 
 
 class Plan(Frozen):
@@ -62,7 +69,11 @@ def append(record: Record, folder: Path) -> None:
         if new:
             _sync_folder(folder)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Free the disk or choose another --results.") from None
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"Cannot write {path}: {error.strerror}. Free the disk or choose another --results.")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -74,46 +85,86 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_records(path: Path) -> tuple[Record, ...]:
-    """All records of one file, oldest first, upgraded to the present schema.
+    """All records of one file, oldest first, upgraded to the present schema; without a torn last line.
 
     Raises:
-        UserError: A line is broken or of a newer schema; names file, line and remedy.
+        UserError: A line is broken, of a newer schema, or of another experiment; names file, line and remedy.
     """
+    content = _content(path)
+    lines = content.removesuffix(b"\n").split(b"\n")
+    if not _is_json(lines[-1]):
+        lines.pop()
+    return tuple(_parse(line, path, number) for number, line in enumerate(lines, start=1))
+
+
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Mend or remove it.") from None
-    *lines, rest = content.split(b"\n")
-    records = [
-        _parse(line, path, number, last=number == len(lines) and not rest) for number, line in enumerate(lines, start=1)
-    ]
-    if rest:
-        raise _cut_short(path, len(lines) + 1)
-    return tuple(records)
 
 
-def _parse(line: bytes, path: Path, number: int, *, last: bool) -> Record:
+def _parse(line: bytes, path: Path, number: int) -> Record:
     try:
-        content = json.loads(line)
+        content = _loads(line)
     except ValueError:
-        if last:
-            raise _cut_short(path, number) from None
         raise _invalid(path, number, "is no JSON") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
+    if type(version) is not int or version < 1:
+        raise _invalid(path, number, "is not a record: schema_version: there is no such version")
+    if version > SCHEMA:
         raise UserError(
-            f"{path}, line {number} has schema_version {version}; this version of the suite reads up to {SCHEMA}. "
-            "Update the suite, or choose another --results folder."
+            f"{path}, line {number} has a newer schema_version than {SCHEMA}, up to which this version of the suite "
+            "reads. Update the suite, or choose another --results folder."
         )
     try:
-        return Record.model_validate(_upgraded(content))
+        record = Record.model_validate(_upgraded(content))
     except ValidationError as error:
         first = error.errors()[0]
         raise _invalid(path, number, f"is not a record: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (OverflowError, RecursionError):
+        raise _invalid(path, number, "is not a record: a number or a depth beyond all bounds") from None
+    if fault := _foreign(record, path):
+        raise _invalid(path, number, fault)
+    return record
+
+
+def _foreign(record: Record, path: Path) -> str | None:
+    """Why the record cannot be one that this file was written with."""
+    if record.cell.experiment != path.name.removesuffix(".jsonl"):
+        return "is a record of another experiment"
+    return None if record.cell_id == record.cell.id else "is not a record: cell_id: not that of its cell"
+
+
+def _loads(text: bytes) -> Any:  # noqa: ANN401  (whatever it holds)
+    """What JSON says.
+
+    Raises:
+        ValueError: It is none; neither is what only Python takes for JSON (NaN, Infinity, half a character), or what
+            nests too deep.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse)
+        if b"\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
 
 
 def _invalid(path: Path, number: int, fault: str) -> UserError:
-    return UserError(f"{path}, line {number} {fault}. Remove that line, or choose another --results folder.")
+    return UserError(
+        f"{path}, line {number} {printable(fault)[:MOST_FAULT]}. Remove that line, or choose another --results folder."
+    )
+
+
+def printable(text: str) -> str:
+    """The same in one line, with escapes in place of what would command a terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _upgraded(content: Any) -> Any:  # noqa: ANN401  (whatever the line holds; validation comes after)
@@ -180,36 +231,49 @@ def _with_eager_attention(part: Any) -> Any:  # noqa: ANN401  (any part of a cel
     return backend | {name: _with_eager_attention(value) for name, value in part.items()}
 
 
-def _cut_short(path: Path, number: int) -> UserError:
-    return UserError(
-        f"{path}, line {number} is not whole, as after a crash in the middle of a write. The records before it are "
-        f"intact. Run again with --repair, which moves a broken last line to {path.name}.broken and goes on."
-    )
+def mend(folder: Path) -> Iterator[str]:
+    """Set aside what a crash in the middle of a write has left of a record; says so, file by file.
 
+    Only who alone writes to the folder may do so. Earlier lines are not touched.
 
-def repair(path: Path) -> bool:
-    """Mend the end of a file after a crash in the middle of a write; whether there was anything to mend.
-
-    A last record that lacks only its line end gets it. A last line that is no JSON is moved into a file beside this
-    one. Earlier lines are not touched.
+    Raises:
+        UserError: A file cannot be read or written.
     """
-    content = path.read_bytes()
+    for path in sorted(folder.glob("*.jsonl")):
+        try:
+            if _mended(path, _content(path)):
+                yield f"{path.name}: a crash had cut the last line short; it is in {path.name}.broken now"
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+
+
+def _mended(path: Path, content: bytes) -> bool:
+    """Whether there was something to set aside. A last record that lacks only its line end gets it."""
     *_, last = content.removesuffix(b"\n").split(b"\n")
-    if not content or (_is_json(last) and content.endswith(b"\n")):
+    whole = not content or _is_json(last)
+    if whole and (not content or content.endswith(b"\n")):
         return False
+    if not whole:
+        _set_aside(last, path)
     with path.open("r+b") as file:
-        if _is_json(last):
+        if whole:
             file.seek(0, os.SEEK_END)
             file.write(b"\n")
         else:
-            _set_aside(last, path)
             file.truncate(content.removesuffix(b"\n").rfind(b"\n") + 1)
-    return True
+        file.flush()
+        os.fsync(file.fileno())
+    return not whole
+
+
+def repeated(records: Sequence[Record]) -> int:
+    """How many records are there a second time, to the letter, as where a file was put together from two."""
+    return len(records) - len({record.model_dump_json() for record in records})
 
 
 def _is_json(line: bytes) -> bool:
     try:
-        json.loads(line)
+        _loads(line)
     except ValueError:
         return False
     return True
@@ -236,10 +300,14 @@ def _write_json(value: BaseModel, path: Path) -> None:
     """Replace a small JSON file as a whole: a reader sees the old content or the new, never half."""
     draft = path.with_name(path.name + ".new")
     try:
-        draft.write_text(value.model_dump_json(indent=1) + "\n")
+        with draft.open("w") as file:
+            file.write(value.model_dump_json(indent=1) + "\n")
+            file.flush()
+            # Else a power cut may leave the new name with no content.
+            os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Free the disk or choose another --results.") from None
+        raise _cannot_write(path, error) from None
 
 
 def _read_plan(path: Path) -> Plan:
@@ -249,8 +317,8 @@ def _read_plan(path: Path) -> Plan:
 
 def _read_json(path: Path, kind: type[Kind], upgraded: Callable[[Any], Any] = lambda content: content) -> Kind:
     try:
-        return kind.model_validate(upgraded(json.loads(path.read_bytes())))
-    except (OSError, ValueError):
+        return kind.model_validate(upgraded(_loads(path.read_bytes())))
+    except (OSError, ValueError, OverflowError, RecursionError):
         raise UserError(
             f"{path} is missing, broken, or of another version of the suite. Remove it if it is there, and run again "
             "without --render-only: it is written anew, and no record is lost."

@@ -16,6 +16,9 @@ from reformer.config.positions import (
 from reformer.config.values import Count, Frozen, Rate
 from reformer.config.variants import VARIANT_NAMES, Residual, switches_of
 
+MOST_LAYERS = 10_000
+"""A bound for mistakes: a config is checked layer by layer."""
+
 
 class ReformerConfig(Frozen):
     """Everything that defines a model. `attention` and `residual` are the two switches that the ablations turn.
@@ -62,7 +65,7 @@ class ReformerConfig(Frozen):
     n_heads: Count
     d_head: Count
     d_ff: Count
-    n_layers: Count
+    n_layers: Annotated[Count, Field(le=MOST_LAYERS)]
     max_len: Count
     attention: AnyAttention | Annotated[tuple[AnyAttention, ...], Field(min_length=1)]
     residual: Residual

@@ -15,11 +15,11 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Frozen(BaseModel):
-    """A value: immutable, compared by content, and with no field it does not know.
+    """A value: immutable, compared by content, with finite numbers only, and with no field it does not know.
 
     Raises:
         pydantic.ValidationError: A field is missing, unknown or out of range, or is assigned to later; names it and
             what was given. It is a `ValueError`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -12,9 +12,11 @@ import psutil
 import pytest
 
 from ablations.harness.cell import Ceiling, PeakMemory, TimeStep
+from ablations.harness.errors import UserError
 from ablations.harness.measurement import Ceilings, LearningCurve, PeakBytes, StepTimes
+from ablations.harness.plan import pending
 from ablations.harness.request import Request
-from ablations.harness.runner import Runner, _outcome, _read_outcome
+from ablations.harness.runner import Runner, _outcome, _read_outcome, seconds_asleep
 from reformer.config import LSHAttention
 from tests.harness.cells import cell, config, here, learning_cell
 
@@ -253,3 +255,58 @@ def test_a_cell_s_process_that_fails_outside_the_measurement_leaves_its_tracebac
     assert status == "error"
     assert reason
     assert "/nowhere/outcome.json" in reason
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("raise SystemExit(3)", "the process that starts the cells ended with exit code 3"),
+        ("print('a library says hello')", "said b'a library says hello"),
+        ("import time; time.sleep(100)", "did not answer within 0.5 s"),
+    ],
+)
+def test_a_server_that_does_not_serve_is_a_row_that_says_so(
+    program: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no_server.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("ablations.harness.runner.START_SECONDS", 0.5 if "time" in program else 60.0)
+    with Runner(here(), server="no_server") as one:
+        record = one.run(cell(), timeout_seconds=60)
+        assert one._server is None
+    assert record.status == "killed"
+    assert record.reason
+    assert words in record.reason
+
+
+def test_a_server_that_cannot_be_started_is_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with Runner(here()) as one:
+        record = one.run(cell(), timeout_seconds=60)
+    assert (record.status, record.reason) == (
+        "killed",
+        "the process that starts the cells cannot be started: No such file or directory",
+    )
+
+
+def test_a_cell_during_which_the_machine_slept_is_an_error_that_a_later_run_repeats(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = iter([100.0, 3700.0, 3700.0, 3700.1])
+    monkeypatch.setattr("ablations.harness.runner.seconds_asleep", lambda: next(readings))
+    slept, awake = (runner.run(cell(), timeout_seconds=60) for _ in range(2))
+    assert (slept.status, slept.reason) == ("error", "the machine slept for 3600 s meanwhile")
+    assert slept.measurement is None
+    assert awake.status == "ok"
+    assert pending([cell()], [slept], here(), retry_failed=False) == (cell(),)
+
+
+def test_the_clocks_that_tell_of_sleep_differ_by_the_time_asleep() -> None:
+    assert seconds_asleep() >= -0.01
+    assert seconds_asleep() == pytest.approx(seconds_asleep(), abs=0.4)
+
+
+def test_no_folder_for_temporary_files_is_a_user_s_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
+    with pytest.raises(UserError, match=r"Cannot write to a folder for temporary files: .* TMPDIR"):
+        Runner(here())

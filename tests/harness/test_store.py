@@ -34,57 +34,115 @@ def test_the_newest_record_of_a_cell_counts(written: Path) -> None:
     assert [one.status for one in newest] == ["ok", "error", "ok"]
 
 
-def test_a_line_cut_short_is_named_with_its_remedy(written: Path) -> None:
-    written.write_bytes(written.read_bytes()[:-40])
-    with pytest.raises(UserError, match=r"trial\.jsonl, line 3 is not whole.*--repair"):
-        store.read_records(written)
-
-
-def test_repair_sets_the_broken_line_aside_and_keeps_the_rest(written: Path) -> None:
+@pytest.mark.parametrize("n_lost", [2, 40, 700])
+def test_a_torn_last_line_is_passed_over_by_readers_and_set_aside_by_the_next_run(written: Path, n_lost: int) -> None:
     whole = written.read_bytes()
     lines = whole.splitlines(keepends=True)
-    written.write_bytes(whole[:-40])
-    assert store.repair(written)
+    written.write_bytes(whole[:-n_lost])
+    assert [one.cell.seed for one in store.read_records(written)] == [0, 1]
+    assert written.read_bytes() == whole[:-n_lost]
+    assert list(store.mend(written.parent)) == [
+        "trial.jsonl: a crash had cut the last line short; it is in trial.jsonl.broken now"
+    ]
     assert written.read_bytes() == b"".join(lines[:2])
-    assert (written.parent / "trial.jsonl.broken").read_bytes() == lines[2][:-40] + b"\n"
+    assert (written.parent / "trial.jsonl.broken").read_bytes() == lines[2][:-n_lost] + b"\n"
     store.append(record(cell(seed=2), here()), written.parent)
     assert written.read_bytes() == whole
 
 
-def test_a_whole_last_record_without_its_line_end_is_kept(written: Path) -> None:
+def test_a_whole_last_record_without_its_line_end_counts_and_gets_it(written: Path) -> None:
     whole = written.read_bytes()
     written.write_bytes(whole[:-1])
-    with pytest.raises(UserError, match=r"line 3 is not whole.*--repair"):
-        store.read_records(written)
-    assert store.repair(written)
+    assert [one.cell.seed for one in store.read_records(written)] == [0, 1, 2]
+    assert list(store.mend(written.parent)) == []
     assert written.read_bytes() == whole
     assert not (written.parent / "trial.jsonl.broken").exists()
 
 
-@pytest.mark.parametrize("garbage", [b"\n", b"{half\n", b"{half", b"\x00\x00"])
-def test_repair_mends_whatever_a_crash_left_at_the_end(written: Path, garbage: bytes) -> None:
+@pytest.mark.parametrize("garbage", [b"\n", b"{half\n", b"{half", b"\x00\x00", b"\xff", b"[" * 10**5, b'"\\ud800"'])
+def test_whatever_a_crash_left_at_the_end_is_set_aside(written: Path, garbage: bytes) -> None:
     whole = written.read_bytes()
     written.write_bytes(whole + garbage)
-    with pytest.raises(UserError, match=r"line 4 is not whole.*--repair"):
-        store.read_records(written)
-    assert store.repair(written)
+    assert len(store.read_records(written)) == 3
+    assert len(list(store.mend(written.parent))) == 1
     assert written.read_bytes() == whole
-    assert not store.repair(written)
+    assert list(store.mend(written.parent)) == []
 
 
-def test_repair_leaves_a_whole_file_alone(written: Path) -> None:
+def test_whole_files_are_left_alone(written: Path) -> None:
     before = written.read_bytes()
-    assert not store.repair(written)
+    (written.parent / "empty.jsonl").touch()
+    assert list(store.mend(written.parent)) == []
     assert written.read_bytes() == before
-    written.write_bytes(b"")
-    assert not store.repair(written)
-    assert store.read_records(written) == ()
+    assert store.read_records(written.parent / "empty.jsonl") == ()
+
+
+def test_a_file_that_cannot_be_mended_is_named(written: Path) -> None:
+    written.write_bytes(written.read_bytes()[:-40])
+    (written.parent / "trial.jsonl.broken").mkdir()
+    with pytest.raises(UserError, match=r"Cannot write .*trial\.jsonl: Is a directory"):
+        list(store.mend(written.parent))
+
+
+@pytest.mark.parametrize("end", [b"", b"{torn"])
+def test_only_the_last_line_may_be_torn(written: Path, end: bytes) -> None:
+    written.write_bytes(written.read_bytes() + b"{half\n" + end)
+    if not end:
+        assert len(store.read_records(written)) == 3
+        return
+    for _ in range(2):
+        with pytest.raises(UserError, match="line 4 is no JSON"):
+            store.read_records(written)
+        written.write_bytes(written.read_bytes() + b"}\n")
+
+
+def test_a_record_of_another_experiment_is_refused(written: Path) -> None:
+    written.rename(written.parent / "other.jsonl")
+    with pytest.raises(UserError, match=r"other\.jsonl, line 1 is a record of another experiment"):
+        store.read_records(written.parent / "other.jsonl")
+
+
+def test_a_record_whose_cell_was_changed_is_refused(written: Path) -> None:
+    written.write_text(written.read_text().replace('"seed":1', '"seed":7'))
+    with pytest.raises(UserError, match="line 2 is not a record: cell_id: not that of its cell"):
+        store.read_records(written)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_what_is_no_finite_number_is_refused(written: Path, number: str) -> None:
+    written.write_text(written.read_text().replace("[0.1,0.2]", f"[0.1,{number}]"))
+    with pytest.raises(UserError, match=r"line 1 is (no JSON|not a record: .*finite)"):
+        store.read_records(written)
+
+
+@pytest.mark.parametrize("version", [None, "4", 0, -1, True, 4.0])
+def test_a_schema_version_that_is_none_is_refused(written: Path, version: object) -> None:
+    content = json.loads(written.read_text().splitlines()[0]) | {"schema_version": version}
+    written.write_text(json.dumps(content) + "\n")
+    with pytest.raises(UserError, match="line 1 is not a record: schema_version"):
+        store.read_records(written)
+
+
+def test_text_of_a_line_that_would_command_a_terminal_is_escaped(written: Path) -> None:
+    content = json.loads(written.read_text().splitlines()[0]) | {"\x1b[2J\n": 1}
+    written.write_text(json.dumps(content) + "\n")
+    with pytest.raises(UserError) as refused:
+        store.read_records(written)
+    assert str(refused.value).isprintable()
+    assert r"\x1b[2J\n: Extra inputs" in str(refused.value)
+
+
+def test_a_full_disk_is_named(written: Path) -> None:
+    (written.parent / "trial.jsonl").unlink()
+    (written.parent / "trial.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"Cannot write .*trial\.jsonl: No space left on device. Free the disk"):
+        store.append(record(cell(), here()), written.parent)
 
 
 def test_a_broken_line_in_the_middle_is_named_with_its_own_remedy(written: Path) -> None:
     lines = written.read_bytes().splitlines(keepends=True)
     written.write_bytes(lines[0] + b"{half\n" + lines[2])
-    assert not store.repair(written)
+    assert list(store.mend(written.parent)) == []
     with pytest.raises(UserError, match=r"line 2 is no JSON. Remove that line"):
         store.read_records(written)
 
@@ -92,7 +150,7 @@ def test_a_broken_line_in_the_middle_is_named_with_its_own_remedy(written: Path)
 def test_a_newer_schema_is_refused(written: Path) -> None:
     content = json.loads(written.read_text().splitlines()[0]) | {"schema_version": SCHEMA + 1}
     written.write_text(json.dumps(content) + "\n")
-    with pytest.raises(UserError, match=rf"line 1 has schema_version {SCHEMA + 1}.*reads up to {SCHEMA}"):
+    with pytest.raises(UserError, match=rf"line 1 has a newer schema_version than {SCHEMA}, up to which"):
         store.read_records(written)
 
 
@@ -110,9 +168,18 @@ def test_an_unwritable_file_is_named(tmp_path: Path) -> None:
         store.append(record(cell(), here()), tmp_path)
 
 
-def test_records_of_schema_1_still_load() -> None:
-    path = Path(__file__).parent / "schema_1.jsonl"
-    records = store.read_records(path)
+def stored(version: int, folder: Path) -> tuple[Record, ...]:
+    """The records that are kept of that version, of several experiments, in their order."""
+    records: list[Record] = []
+    for line in (Path(__file__).parent / f"schema_{version}.jsonl").read_text().splitlines(keepends=True):
+        path = folder / f"{json.loads(line)['cell']['experiment']}.jsonl"
+        path.write_text(line)
+        records += store.read_records(path)
+    return tuple(records)
+
+
+def test_records_of_schema_1_still_load(tmp_path: Path) -> None:
+    records = stored(1, tmp_path)
     assert [one.measurement.kind if one.measurement else one.status for one in records] == [
         "time",
         "memory",
@@ -123,8 +190,8 @@ def test_records_of_schema_1_still_load() -> None:
         assert one.cell_id == one.cell.id, "the id of a cell must not change from version to version"
 
 
-def test_records_of_schema_2_load_as_whole_models_of_ours_whose_hashing_was_eager() -> None:
-    dense, reformer, mixed = store.read_records(Path(__file__).parent / "schema_2.jsonl")
+def test_records_of_schema_2_load_as_whole_models_of_ours_whose_hashing_was_eager(tmp_path: Path) -> None:
+    dense, reformer, mixed = stored(2, tmp_path)
     for one in (dense, reformer, mixed):
         assert (one.cell.scope, one.cell.implementation, one.cell.dtype) == ("model", "ours", "float32")
         assert one.schema_version == SCHEMA
@@ -138,8 +205,8 @@ def test_records_of_schema_2_load_as_whole_models_of_ours_whose_hashing_was_eage
     assert (local.kind, attention.backend, lsh.backend, lsh.n_hashes) == ("local", "eager", "eager", 3)
 
 
-def test_records_of_schema_3_load_with_null_and_its_reason_for_what_was_not_measured_yet() -> None:
-    ceiling, timed, unsupported, weighed, learnt = store.read_records(Path(__file__).parent / "schema_3.jsonl")
+def test_records_of_schema_3_load_with_null_and_its_reason_for_what_was_not_measured_yet(tmp_path: Path) -> None:
+    ceiling, timed, unsupported, weighed, learnt = stored(3, tmp_path)
     for one in (ceiling, timed, unsupported, weighed, learnt):
         assert one.schema_version == SCHEMA
         assert one.cell_id == one.cell.id
@@ -160,9 +227,12 @@ def test_a_plan_of_schema_2_asks_for_what_its_records_measured(tmp_path: Path) -
     folder.mkdir()
     (folder / "plan.json").write_text(json.dumps(plan))
     (folder / "machine.json").write_text(here().model_dump_json())
-    (folder / "trial.jsonl").write_text("".join(json.dumps(one) + "\n" for one in old))
+    for name in {one["cell"]["experiment"] for one in old}:
+        lines = [json.dumps(one) + "\n" for one in old if one["cell"]["experiment"] == name]
+        (folder / f"{name}.jsonl").write_text("".join(lines))
     (results,) = store.load_results(tmp_path)
-    assert [cell.id for cell in results.plan.experiments[0].cells] == [one.cell_id for one in results.records]
+    assert {cell.id for cell in results.plan.experiments[0].cells} == {one.cell_id for one in results.records}
+    assert len(results.records) == len(old)
 
 
 def test_a_plan_keeps_what_only_earlier_runs_asked_for(tmp_path: Path) -> None:
