@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ablations.harness.cell import Cell, Device
+    from ablations.harness.engine import Engine, Place
     from ablations.harness.experiment import Experiment, Profile
-    from ablations.harness.record import Record
+    from ablations.harness.record import Environment, Record
     from ablations.harness.store import Plan
 
 USER_MISTAKE = 2
 CELL_FAILED = 1
+NOT_TRUSTED = 1
 PROFILES = "smoke, cpu, gpu"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -35,6 +37,7 @@ def main() -> None:
 
 @app.callback(invoke_without_command=True)
 def run(
+    context: typer.Context,
     profile: Annotated[
         str | None, typer.Option(help=f"Size of the job: {PROFILES}. Default: gpu where there is one, else cpu.")
     ] = None,
@@ -43,11 +46,21 @@ def run(
         list[str] | None,
         typer.Option(help="Other values for one axis, as NAME=VALUE,VALUE; repeat for several axes."),
     ] = None,
+    memory_budget: Annotated[
+        str | None,
+        typer.Option(help="What training may take in max_length, as 16GiB or 900MiB. Default: the profile's."),
+    ] = None,
     results: Annotated[
         Path | None, typer.Option(help="Folder of the records. Default: results; of profile smoke, smoke/results.")
     ] = None,
     reports: Annotated[
         Path | None, typer.Option(help="Folder of the report. Default: reports; of profile smoke, smoke/reports.")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Where cells run: local, this machine; ray, the nodes of a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster. Default: the one that this machine belongs to.")
     ] = None,
     timeout: Annotated[
         float | None,
@@ -58,47 +71,49 @@ def run(
     retry_failed: Annotated[
         bool,
         typer.Option(
-            "--retry-failed", help="Measure cells again that found no memory, were killed or timed out, or failed."
+            "--retry-failed", help="Measure cells again that found no memory, or ended without result three times."
         ),
-    ] = False,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Mend the end of a results file that a crash cut short.")
     ] = False,
 ) -> None:
     """Measure what is missing of the planned cells, then render the report.
 
     A second run continues where the first one stopped.
 
-    Exit codes: 0 done; 1 some cell was killed or timed out, or failed; 2 wrong use, or interrupted.
+    Exit codes: 0 done; 1 some cell was killed or timed out, or failed; 2 wrong use, interrupted, or no room to write.
     """
+    if context.invoked_subcommand:
+        _refuse_options(context)
+        return
     from rich.console import Console
 
     from ablations.harness.errors import UserError
     from ablations.harness.experiment import parse_profile
     from ablations.harness.plan import make_plan
-    from ablations.suite import chosen
+    from ablations.suite import chosen, with_ceilings
 
-    if render_only and (profile or only or axis or timeout or dry_run or retry_failed):
-        raise UserError(
-            "--render-only renders what is there; of the options it takes --results, --reports and --repair."
-        )
+    if render_only and (profile or only or axis or memory_budget or timeout or dry_run or retry_failed):
+        raise UserError("--render-only renders what is there; of the options it takes --results and --reports.")
     console = Console()
     # A smoke run is a check and no result: it must not take the place of one.
     root = Path("smoke") if profile == "smoke" else Path()
     results, reports = results or root / "results", reports or root / "reports"
     try:
-        if repair:
-            _repair(results, console)
         if render_only:
             _render(results, reports)
             return
-        size, device = _size_and_device(parse_profile(profile) if profile else None)
-        plan = make_plan(_with_axes(chosen(only or ()), axis or ()), size, device)
-        if dry_run:
-            _list_cells(plan, results, device=device, retry_failed=retry_failed)
-            return
-        _make_folder(reports)
-        failed = _measure(plan, results, console, device=device, timeout=timeout, retry_failed=retry_failed)
+        place = _place(engine, address, timeout)
+        size, device = _size_and_device(parse_profile(profile) if profile else None, place.device)
+        with place.engine(device) as cells_run_there:
+            here = cells_run_there.environment
+            experiments = _with_axes(chosen(only or ()), axis or ())
+            if memory_budget:
+                experiments = _with_budget(experiments, memory_budget, size, here)
+            plan = make_plan(with_ceilings(experiments, size, device), size, device)
+            if dry_run:
+                _list_cells(plan, results, here, retry_failed=retry_failed)
+                return
+            _make_folder(reports)
+            failed = _measure(plan, results, console, cells_run_there, retry_failed=retry_failed)
         console.print(f"Report: {_render(results, reports)}", highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         raise UserError("Interrupted. What was measured is kept; run the same command again to go on.") from None
@@ -106,11 +121,60 @@ def run(
         sys.exit(CELL_FAILED)
 
 
-def _size_and_device(profile: "Profile | None") -> "tuple[Profile, Device]":
+@app.command()
+def doctor() -> None:
+    """Check whether measurements on this machine can be trusted; takes about a minute and writes nothing.
+
+    Exit codes: 0 they can; 1 they cannot, with what to do; 2 wrong use, or interrupted.
+    """
+    from ablations.doctor.checkup import examine
+    from ablations.doctor.findings import summary
     from ablations.harness.environment import device_here
     from ablations.harness.errors import UserError
 
-    here = device_here()
+    findings = []
+    try:
+        for finding in examine(device_here()):
+            typer.echo(finding.line)
+            findings.append(finding)
+    except KeyboardInterrupt:
+        raise UserError("Interrupted. Run the doctor again to hear the rest.") from None
+    typer.echo(summary(findings))
+    if any(finding.state == "FAIL" for finding in findings):
+        sys.exit(NOT_TRUSTED)
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """The options of a run are none of a command's."""
+    from ablations.harness.errors import UserError
+
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"{context.invoked_subcommand} takes none of the options of a run; leave out {names}.")
+
+
+def _place(name: str, address: str | None, timeout: float | None) -> "Place":
+    """Where cells are to run."""
+    from ablations.harness.errors import UserError
+
+    if name == "ray":
+        from ablations.harness.cluster import Cluster
+
+        return Cluster(address, timeout_seconds=timeout)
+    if name != "local":
+        raise UserError(f"There is no engine {name!r}; known are local, ray.")
+    if address:
+        raise UserError("--address is that of a Ray cluster; give --engine ray with it.")
+    from ablations.harness.engine import ThisMachine
+
+    return ThisMachine(timeout_seconds=timeout)
+
+
+def _size_and_device(profile: "Profile | None", here: "Device") -> "tuple[Profile, Device]":
+    from ablations.harness.errors import UserError
+
     if profile == "gpu" and here != "cuda":
         raise UserError("Profile gpu needs an NVIDIA GPU, and no driver finds one here. Use --profile cpu.")
     if profile is None:
@@ -126,54 +190,79 @@ def _with_axes(experiments: "Sequence[Experiment]", overrides: Sequence[str]) ->
     return tuple(experiments)
 
 
-def _list_cells(plan: "Plan", results: Path, *, device: "Device", retry_failed: bool) -> None:
-    from ablations.harness import environment, store
-    from ablations.harness.estimate import estimate
-    from ablations.harness.plan import in_order, pending
+def _with_budget(
+    experiments: "Sequence[Experiment]", text: str, profile: "Profile", here: "Environment"
+) -> "tuple[Experiment, ...]":
+    from ablations.harness.errors import UserError
+    from ablations.harness.experiment import parse_budget
 
-    here = environment.describe(device)
-    folder = results / here.machine
-    planned = in_order(plan)
-    left = pending(planned, store.load(folder), here, retry_failed=retry_failed)
-    to_do = {cell.id for cell in left}
+    budget = parse_budget(text)
+    held = here.accelerator_memory_bytes or here.memory_bytes
+    if budget > held:
+        raise UserError(
+            f"--memory-budget {text} is more than the {held / 2**30:.1f} GiB of {here.accelerator or 'this machine'}; "
+            "a budget can only stand for less."
+        )
+    if not any(experiment.scales[profile].searches for experiment in experiments):
+        raise UserError("--memory-budget is for max_length, which --only leaves out.")
+    return tuple(experiment.with_budget(budget) for experiment in experiments)
+
+
+def _list_cells(plan: "Plan", results: Path, here: "Environment", *, retry_failed: bool) -> None:
+    from ablations.harness import store
+    from ablations.harness.estimate import estimate
+    from ablations.harness.plan import settled, with_probes
+
+    done = settled(store.load(results / here.machine), here, retry_failed=retry_failed)
+    planned = with_probes(plan, done)
+    left = [cell for cell in planned if cell.id not in done]
     for cell in planned:
         needs = estimate(cell)
-        state = "to do" if cell.id in to_do else "done "
+        state = "done " if cell.id in done else "to do"
         typer.echo(f"{state} {needs.seconds:7.1f} s {needs.peak_bytes / 2**20:9.1f} MiB  {cell.id}  {cell.description}")
     total = sum(estimate(cell).seconds for cell in left)
-    typer.echo(f"{len(left)} of {len(planned)} cells to do, about {total / 60:.1f} minutes; all are estimates.")
+    more = _more_to_come(left)
+    typer.echo(f"{len(left)} of {len(planned)} cells to do{more}, about {total / 60:.1f} minutes; all are estimates.")
 
 
-def _measure(
-    plan: "Plan",
-    results: Path,
-    console: "Console",
-    *,
-    device: "Device",
-    timeout: float | None,
-    retry_failed: bool,
-) -> bool:
+def _more_to_come(left: "Sequence[Cell]") -> str:
+    """What a number of cells leaves out: each probe of a search but the next."""
+    searches = sum(cell.workload.kind == "capacity" for cell in left)
+    some = "1 search for a length tries" if searches == 1 else f"{searches} searches for a length try"
+    return f", and what {some} next" if searches else ""
+
+
+def _measure(plan: "Plan", results: Path, console: "Console", engine: "Engine", *, retry_failed: bool) -> bool:
     """Fill the results folder; whether some planned cell could not be measured and it was not for want of memory."""
-    from ablations.harness import environment, store
-    from ablations.harness.engine import LocalEngine
-    from ablations.harness.plan import in_order, pending
+    from ablations.harness import store
+    from ablations.harness.lock import sole_writer
+    from ablations.harness.plan import in_order, searches_of, settled, with_probes
     from ablations.harness.plausible import Judge
-    from ablations.harness.sweep import sole_writer, sweep
+    from ablations.harness.sweep import sweep
     from ablations.harness.worklist import Worklist
 
-    here = environment.describe(device)
-    folder, planned = results / here.machine, in_order(plan)
+    here = engine.environment
+    folder = results / here.machine
     with sole_writer(folder):
+        for mended in store.mend(folder):
+            console.print(mended, markup=False, highlight=False, soft_wrap=True)
         before = store.load(folder)
-        cells = pending(planned, before, here, retry_failed=retry_failed)
+        if repeated := store.repeated(before):
+            console.print(f"{folder}: {repeated} records are there twice; each counts once", highlight=False)
+        done = settled(before, here, retry_failed=retry_failed)
+        work = Worklist((cell for cell in in_order(plan) if cell.id not in done), searches_of(plan), done)
+        left, planned = work.remaining, with_probes(plan, done)
         store.record_plan(plan, here, folder)
-        console.print(f"{here.machine}: {len(cells)} of {len(planned)} cells to measure", highlight=False)
+        if engine.left_out:
+            console.print(f"left out, being of another kind: {', '.join(engine.left_out)}", highlight=False)
+        more = _more_to_come(left)
+        console.print(f"{here.machine}: {len(left)} of {len(planned)} cells to measure{more}", highlight=False)
         try:
-            if cells:
-                sweep(Worklist(cells), LocalEngine(here, timeout_seconds=timeout), folder, Judge(before), console)
+            if left:
+                sweep(work, engine, folder, Judge(before), console)
         except KeyboardInterrupt:
-            _interrupted(cells, before, store.load(folder), folder)
-        return _has_failures(planned, store.load(folder))
+            _interrupted(left, before, store.load(folder), folder)
+        return _has_failures(plan, store.load(folder))
 
 
 def _make_folder(folder: Path) -> None:
@@ -185,14 +274,6 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"Cannot write to {folder}: {error.strerror}. Choose another --reports.") from None
 
 
-def _repair(results: Path, console: "Console") -> None:
-    from ablations.harness import store
-
-    for path in sorted(results.glob("*/*.jsonl")):
-        if store.repair(path):
-            console.print(f"{path}: the end of the file is mended", highlight=False, soft_wrap=True)
-
-
 def _interrupted(cells: "Sequence[Cell]", before: "Sequence[Record]", after: "Sequence[Record]", folder: Path) -> None:
     from ablations.harness.errors import UserError
 
@@ -202,11 +283,11 @@ def _interrupted(cells: "Sequence[Cell]", before: "Sequence[Record]", after: "Se
     ) from None
 
 
-def _has_failures(cells: "Sequence[Cell]", records: "Sequence[Record]") -> bool:
-    from ablations.harness.plan import UNMEASURED
+def _has_failures(plan: "Plan", records: "Sequence[Record]") -> bool:
+    from ablations.harness.plan import UNMEASURED, with_probes
 
     last = {record.cell_id: record.status for record in records}
-    return any(last.get(cell.id) in UNMEASURED for cell in cells)
+    return any(last.get(cell.id) in UNMEASURED for cell in with_probes(plan, last))
 
 
 def _render(results: Path, reports: Path) -> Path:

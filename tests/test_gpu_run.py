@@ -99,7 +99,7 @@ def test_every_part_runs_once_and_the_report_is_rendered_at_the_end(trial: Trial
 
 
 def test_run_again_in_the_same_folder_it_leaves_out_what_has_ended_and_says_so(trial: Trial) -> None:
-    trial.ending("--profile gpu --timeout 90", 124)
+    trial.ending("--profile gpu --timeout 65", 124)
     first = trial.run()
     assert first.returncode == 3
     assert "time ran out; run again" in first.stdout
@@ -109,7 +109,7 @@ def test_run_again_in_the_same_folder_it_leaves_out_what_has_ended_and_says_so(t
     again = trial.run()
     assert again.returncode == 0
     assert again.stdout.count("done before with exit code 0") == len(PARTS) - 1
-    assert ["--profile gpu --timeout 90" in asked or "--render-only" in asked for asked in trial.asked] == [True, True]
+    assert ["--profile gpu --timeout 65" in asked or "--render-only" in asked for asked in trial.asked] == [True, True]
 
 
 def test_a_part_that_fails_stops_no_other_and_is_remembered(trial: Trial) -> None:
@@ -124,7 +124,7 @@ def test_a_part_that_fails_stops_no_other_and_is_remembered(trial: Trial) -> Non
 
 @pytest.mark.parametrize("code", [2, 130])
 def test_a_part_that_was_broken_off_is_taken_up_again(code: int, trial: Trial) -> None:
-    trial.ending("--profile gpu --timeout 90", code)
+    trial.ending("--profile gpu --timeout 65", code)
     assert trial.run().returncode == 1
     assert "peers" not in trial.done()
 

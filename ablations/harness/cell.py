@@ -11,7 +11,7 @@ from reformer.config import Count, Frozen, ReformerConfig
 Mode = Literal["forward", "forward_recorded", "backward", "forward_backward", "training_step", "decode"]
 """`forward` keeps nothing for a backward pass (inference), `forward_recorded` keeps what one needs; `backward` is that
 pass alone; `forward_backward` computes loss and gradients, and `training_step` takes a step of Adam with them; `decode`
-adds one token to a text of the cell's length."""
+adds the last token to a text of the cell's length."""
 
 Device = Literal["cpu", "cuda"]
 
@@ -194,7 +194,7 @@ class Cell(Frozen):
     def description(self) -> str:
         """One line for people."""
         if isinstance(self.workload, Ceiling):
-            return f"{self.experiment} ceiling {self.dtype} before length={self.length} seed={self.seed}"
+            return f"{self.experiment} ceiling {self.dtype} seed={self.seed}"
         rounds = {attention.n_hashes for attention in self.config.attentions if attention.kind == "lsh"}
         words = [
             self.experiment,

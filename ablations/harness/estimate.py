@@ -1,6 +1,7 @@
 """How long a cell will take and how much memory it needs, roughly, before it has run.
 
-Good to a factor of two or three: enough to see what a run would cost, never used in a result.
+Good to a factor of two or three: enough to see what a run would cost, never used in a result. Bytes are better than
+that where `ledger` predicts them.
 """
 
 from typing import NamedTuple, assert_never
@@ -17,6 +18,7 @@ from ablations.harness.cell import (
     Scope,
     TimeStep,
 )
+from ablations.harness.ledger import Unpredicted, peak_of, predicted
 from reformer.config import (
     AnyAttention,
     DenseAttention,
@@ -38,6 +40,12 @@ WIDE = 512
 PEER_FACTOR: dict[Scope, float] = {"attention": 5, "model": 2}
 """How much longer a peer takes than ours, roughly."""
 COMPILE_SECONDS = 20
+WARM_UP_STEPS = 10
+WARM_UP_SECONDS: dict[Device, float] = {"cpu": 0.1, "cuda": 1.2}
+"""At least; on a GPU with the steps that are taken for the host's clock."""
+ENERGY_SECONDS = 2.2
+LEAST_SECONDS_FOR_ENERGY = 1.0
+LONGEST_WARM_UP_SECONDS = 6.0
 FLOAT_BYTES = 4
 FORWARD_ONLY = frozenset({"forward", "forward_recorded", "decode"})
 SCORE_COPIES = 3
@@ -75,8 +83,11 @@ def _seconds(cell: Cell, forward: float) -> float:
     with_backward = forward * (3 if cell.config.residual in ("standard", "single_stream") else 4)
     match cell.workload:
         case TimeStep(mode=mode, min_samples=min_samples, seconds=seconds):
-            step = forward if mode in FORWARD_ONLY else with_backward
-            return 3 * step + max(seconds, min_samples * step)
+            # One token attends to as many positions as the last one of a whole text, and does what else that does.
+            step = forward / cell.length if mode == "decode" else forward if mode in FORWARD_ONLY else with_backward
+            once = 3 * forward + step + WARM_UP_SECONDS[cell.device]
+            once += ENERGY_SECONDS if cell.device == "cuda" and seconds >= LEAST_SECONDS_FOR_ENERGY else 0
+            return once + min(WARM_UP_STEPS * step, LONGEST_WARM_UP_SECONDS + step) + max(seconds, min_samples * step)
         case PeakMemory(mode=mode, resident=resident):
             return (3 if resident else 2) * (forward if mode in FORWARD_ONLY else with_backward)
         case KernelTimes(mode=mode, steps=steps):
@@ -122,6 +133,11 @@ def _keys_seen(attention: AnyAttention, length: int) -> int:
 
 
 def _peak_bytes(cell: Cell) -> float:
+    ledger = predicted(cell)
+    return _rough_peak_bytes(cell) if isinstance(ledger, Unpredicted) else peak_of(ledger)
+
+
+def _rough_peak_bytes(cell: Cell) -> float:
     config, tokens = cell.config, cell.batch * cell.length
     layers = [_layer_floats(config, attention, cell) for attention in config.attentions]
     forward_only = isinstance(cell.workload, (TimeStep, PeakMemory)) and cell.workload.mode == "forward"

@@ -4,13 +4,15 @@ import itertools
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self, cast, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, cast, get_args
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from ablations.harness.cell import Cell, Device, Scope, Workload
+from ablations.harness.cell import Capacity, Cell, Device, Scope, Workload
 from ablations.harness.errors import UserError
-from reformer.config import CONTROLS, VARIANTS, AnyAttention, Frozen, LSHAttention, ReformerConfig, Variant
+from ablations.harness.estimate import estimate
+from ablations.harness.search import Search, at_length
+from reformer.config import CONTROLS, VARIANTS, AnyAttention, Count, Frozen, LSHAttention, ReformerConfig, Variant
 
 ATTENTION_AXES = ("backend", "chunk_len", "n_buckets", "n_hashes")
 CELL_AXES = ("dtype", "implementation")
@@ -19,6 +21,9 @@ AXES = ("seed", "batch", "dtype", "n_layers", "length", *ATTENTION_AXES, "varian
 
 LONGEST_VALUES = 1000
 """Characters of an axis' values; a number of more digits than that is a slip."""
+
+UNITS: Mapping[str, int] = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+"""Of a memory budget, in bytes."""
 
 Profile = Literal["smoke", "cpu", "gpu"]
 Point = Mapping[str, Any]
@@ -39,20 +44,47 @@ class Grid(Frozen):
     scope: Scope = "model"
 
 
+class LengthSearch(Frozen):
+    """A search for the longest sequence that trains, at every point of some axes.
+
+    Attributes:
+        workloads: One for each memory budget.
+        axes: As in `Grid`, `chunk_len` among them; of several values of `length` the search starts from the smallest.
+        most: The longest to try.
+        seconds: Lengths double only as long as a probe takes no more than this, by estimate.
+    """
+
+    workloads: tuple[Capacity, ...]
+    axes: dict[str, tuple[int | str, ...]]
+    most: Count
+    seconds: Annotated[float, Field(gt=0)]
+
+    def with_budget(self, budget_bytes: int) -> Self:
+        """The same with this one budget."""
+        workloads = (one.model_copy(update={"budget_bytes": budget_bytes}) for one in self.workloads)
+        return self.model_copy(update={"workloads": tuple(dict.fromkeys(workloads))})
+
+
 class Scale(Frozen):
-    """One size at which an experiment can be run: fields of `ReformerConfig` that no axis sets, and grids."""
+    """One size of an experiment: fields of `ReformerConfig` that no axis sets, grids, and searches."""
 
     model: dict[str, Any]
-    grids: tuple[Grid, ...]
+    grids: tuple[Grid, ...] = ()
+    searches: tuple[LengthSearch, ...] = ()
 
     def with_axis(self, name: str, values: tuple[int | str, ...]) -> Self:
-        """The same with other values on one axis of every grid."""
+        """The same with other values on one axis of every grid and search."""
         grids = tuple(grid.model_copy(update={"axes": grid.axes | {name: values}}) for grid in self.grids)
-        return self.model_copy(update={"grids": grids})
+        searches = tuple(one.model_copy(update={"axes": one.axes | {name: values}}) for one in self.searches)
+        return self.model_copy(update={"grids": grids, "searches": searches})
+
+    def with_budget(self, budget_bytes: int) -> Self:
+        """The same with this one memory budget in every search."""
+        return self.model_copy(update={"searches": tuple(one.with_budget(budget_bytes) for one in self.searches)})
 
 
 class Experiment(Frozen):
-    """A question put to the models, and the grids that answer it on small and large machines."""
+    """A question put to the models, and the grids and searches that answer it on small and large machines."""
 
     name: str
     title: str
@@ -64,11 +96,16 @@ class Experiment(Frozen):
         scales = {profile: scale.with_axis(name, values) for profile, scale in self.scales.items()}
         return self.model_copy(update={"scales": scales})
 
-    def cells(self, profile: Profile, device: Device) -> tuple[Cell, ...]:
-        """Every cell once, in the order in which cells are worth measuring: seeds outermost, then short before long.
+    def with_budget(self, budget_bytes: int) -> Self:
+        """The same question within another memory budget, at every scale."""
+        scales = {profile: scale.with_budget(budget_bytes) for profile, scale in self.scales.items()}
+        return self.model_copy(update={"scales": scales})
 
-        A seed is a round. Within it all that is compared with one another is neighbours, each time in another order,
-        see `_in_turn`.
+    def cells(self, profile: Profile, device: Device) -> tuple[Cell, ...]:
+        """Every cell of the grids once, in the order in which cells are worth measuring.
+
+        Seeds are outermost, then short lengths come before long ones. A seed is a round. Within it all that is
+        compared with one another is neighbours, each time in another order, see `_in_turn`.
 
         An axis that a variant does not have (a dense model has no hash rounds, a peer none of our backends) leaves that
         variant's cells as they are, so that they appear once and not once per value.
@@ -85,6 +122,36 @@ class Experiment(Frozen):
         ]
         return tuple(_in_turn(dict.fromkeys(sorted(cells, key=lambda cell: _comparison(cell)[:4]))))
 
+    def searches(self, profile: Profile, device: Device) -> tuple[Search, ...]:
+        """Every search once: an axis that a variant does not have multiplies none, as with cells.
+
+        Raises:
+            UserError: As in `cells`, or a search would start from a length that is no multiple of its granule.
+        """
+        scale = self.scales[profile]
+        searches = (
+            self._search(scale, wanted, point, workload, device)
+            for wanted in scale.searches
+            for point in _points(wanted.axes | {"length": (_smallest(wanted.axes["length"]),)})
+            for workload in wanted.workloads
+        )
+        return tuple(dict.fromkeys(searches))
+
+    def _search(self, scale: Scale, wanted: LengthSearch, point: Point, workload: Capacity, device: Device) -> Search:
+        first = self._cell(scale, point, workload, device, "model")
+        attention = _with_axes(named_variant(str(point["variant"])).attention, point)
+        most, most_reason = _longest_to_try(first, attention, wanted)
+        try:
+            return Search(
+                cell=first,
+                attention=attention,
+                granule=2 * point["chunk_len"],
+                most=most,
+                most_reason=most_reason,
+            )
+        except ValidationError as error:
+            raise UserError(f"{self.name} cannot search at {_where(point)}. {_reasons(error)}") from None
+
     def _cell(self, scale: Scale, point: Point, workload: Workload, device: Device, scope: Scope) -> Cell:
         try:
             return Cell(
@@ -99,8 +166,28 @@ class Experiment(Frozen):
                 **{axis: point[axis] for axis in CELL_AXES if axis in point},
             )
         except ValidationError as error:
-            where = ", ".join(f"{axis}={value}" for axis, value in point.items())
-            raise UserError(f"{self.name} cannot have a cell at {where}. {_reasons(error)}") from None
+            raise UserError(f"{self.name} cannot have a cell at {_where(point)}. {_reasons(error)}") from None
+
+
+def _where(point: Point) -> str:
+    return ", ".join(f"{axis}={value}" for axis, value in point.items())
+
+
+def _smallest(lengths: tuple[int | str, ...]) -> int | str:
+    """What is no number is left for the config to refuse."""
+    numbers = [length for length in lengths if isinstance(length, int)]
+    return min(numbers) if len(numbers) == len(lengths) else lengths[0]
+
+
+def _longest_to_try(first: Cell, attention: AnyAttention, wanted: LengthSearch) -> tuple[int, str]:
+    """A power of two times the first length, and why none beyond it; the first itself, however long it takes."""
+    length = first.length
+    while 2 * length <= wanted.most:
+        seconds = estimate(at_length(first, attention, 2 * length)).seconds
+        if seconds > wanted.seconds:
+            return length, f"twice as long would take {seconds:.0f} s by estimate, more than {wanted.seconds:g} s"
+        length *= 2
+    return length, f"the experiment tries none beyond {wanted.most:,}"
 
 
 class _Comparison(NamedTuple):
@@ -250,3 +337,18 @@ def parse_axes(texts: Sequence[str]) -> dict[str, tuple[int | str, ...]]:
             raise UserError(f"Axis {name} is given twice; give all its values at once, as {name}=VALUE,VALUE.")
         axes[name] = values
     return axes
+
+
+def parse_budget(text: str) -> int:
+    """Bytes of a memory budget given as `16GiB`, `900MiB` or `1.5GiB`.
+
+    Raises:
+        UserError: It has another form, or is nothing.
+    """
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(KiB|MiB|GiB|TiB)", text)
+    budget = int(float(found[1]) * UNITS[found[2]]) if found else 0
+    if not budget:
+        raise UserError(
+            f"A memory budget is given in {', '.join(UNITS)}, as --memory-budget 16GiB or 900MiB, and not as {text!r}."
+        )
+    return budget

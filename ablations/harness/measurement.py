@@ -29,9 +29,9 @@ class Ledger(Frozen):
         gradients: Of its parameters.
         optimiser: State of the optimiser.
         streams: Residual streams that are kept for the backward pass.
-        activations: Everything else of floating point that is kept for it.
+        activations: Everything else that is kept for it: floats, and masks.
         buckets: Integers kept for it: buckets, orders and positions.
-        transient: The rest of the peak, which comes and goes within the step.
+        transient: How far the peak lies above what is kept at the end of the forward pass.
     """
 
     parameters: int
@@ -57,12 +57,13 @@ class StepTimes(Frozen):
         wall_seconds: By the wall clock, the device synchronised before each reading.
         cpu_seconds: Processor time of the process over the same steps, all threads added.
         device_seconds: Between CUDA events, on a GPU; `None` on CPU, where there are none.
-        warm_up_seconds: Wall clock of the steps before, which are not part of the sample.
+        warm_up_seconds: Wall clock of the steps before, which are not part of the sample; the middle of a very long
+            warm-up is left out.
         steady: Whether the warm-up had settled when sampling began.
         tokens_per_step: Batch times length; of decoding, batch.
         threads: Intra-op threads of PyTorch.
-        cores: Logical processors of the machine while the samples were taken.
-        others_seconds: Processor time that everything but this process took of the machine while the samples were
+        cores: Logical processors that the process may use.
+        others_seconds: Processor time that everything but this process took of these processors while the samples were
             taken, what the hypervisor gave to other machines included; `None` where that cannot be known.
         others_missing: Why `others_seconds` is `None`.
         host_seconds: On a GPU, wall clock per step of steps that ran without events around them; `None` on CPU.
@@ -110,7 +111,8 @@ class PeakBytes(Frozen):
         parameter_bytes: Of the model; of attention alone, of its inputs.
         gradient_bytes: Of their gradients; 0 for a forward step.
         optimiser_bytes: Of the optimiser's state; 0 where a step takes none.
-        saved_bytes: Kept at the end of the forward pass for the backward pass, besides parameters; each storage once.
+        saved_bytes: Alive at the end of the forward pass beyond what was before it, the result included, whoever keeps
+            it; 0 for a forward step.
         saved_missing: Why `saved_bytes` is `None`.
         ledger: The whole peak in parts; `None` where they cannot be told apart.
         ledger_missing: Why `ledger` is `None`.

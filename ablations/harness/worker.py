@@ -1,12 +1,11 @@
 """Cell in, measurement out: what happens inside the process of one cell. The only way from the harness to torch."""
 
 import contextlib
-import math
 import re
-import resource
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
@@ -17,6 +16,7 @@ from ablations.harness.environment import cores
 from ablations.harness.errors import MissingExtraError, UnsupportedError
 from ablations.harness.implementations import huggingface, lucidrains
 from ablations.harness.implementations.inputs import torch_dtype
+from ablations.harness.measure.budget import allow, free_bytes
 from ablations.harness.measure.ceiling import measure_ceilings
 from ablations.harness.measurement import Measurement
 from ablations.harness.request import Outcome, OutcomeStatus, Request
@@ -27,8 +27,8 @@ from ablations.harness.workloads.memory import measure_memory
 from ablations.harness.workloads.time import measure_time
 
 OUT_OF_MEMORY_SAYS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")
-MEMORY_SHARE = 0.95
-"""Of the memory that is free when a cell starts, what it may take."""
+NO_MEMORY_FOR_A_PRIMITIVE = "could not create a primitive"
+"""All that oneDNN says where it finds no memory for one; of one that it does not know it says more."""
 
 
 def warm_up_for(cell: Cell) -> None:
@@ -42,16 +42,23 @@ def warm_up_for(cell: Cell) -> None:
 
 def attempt(request: Request) -> Outcome:
     """Measure the cell, and turn whatever goes wrong into an outcome."""
+    return attempt_by(measure, request)
+
+
+def attempt_by(measuring: Callable[[Request], Measurement], request: Request) -> Outcome:
+    """The same of whatever else a request may ask for."""
     started = time.monotonic()
-    status, reason, measurement = _attempt(request)
+    status, reason, measurement = _attempt(measuring, request)
     return Outcome(status=status, reason=reason, measurement=measurement, seconds=time.monotonic() - started)
 
 
-def _attempt(request: Request) -> tuple[OutcomeStatus, str | None, Measurement | None]:
+def _attempt(
+    measuring: Callable[[Request], Measurement], request: Request
+) -> tuple[OutcomeStatus, str | None, Measurement | None]:
     try:
         if request.cell.device == "cpu":
             limit_memory()
-        return "ok", None, measure(request)
+        return "ok", None, measuring(request)
     except UnsupportedError as error:
         return "unsupported", str(error), None
     except MissingExtraError as error:
@@ -66,7 +73,8 @@ def _attempt(request: Request) -> tuple[OutcomeStatus, str | None, Measurement |
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return any(words in str(error) for words in OUT_OF_MEMORY_SAYS)
+    said = str(error)
+    return said == NO_MEMORY_FOR_A_PRIMITIVE or any(words in said for words in OUT_OF_MEMORY_SAYS)
 
 
 def _failed(error: Exception) -> tuple[OutcomeStatus, str, None]:
@@ -83,27 +91,8 @@ def _first_line(error: Exception) -> str:
 
 def limit_memory() -> None:
     """Let allocations beyond what is free now fail in this process, before the system kills some other one."""
-    if sys.platform != "linux":
-        return
-    used = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert used, "no VmData in /proc/self/status"
-    limit = int(min(_free_in_machine(), _free_in_container()) * MEMORY_SHARE) + int(used[1]) * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-def _free_in_machine() -> float:
-    free = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    assert free, "no MemAvailable in /proc/meminfo"
-    return int(free[1]) * 1024
-
-
-def _free_in_container() -> float:
-    """What the control group that a container sees as its root leaves, or infinity where nothing limits it."""
-    root = Path("/sys/fs/cgroup")
-    if not (root / "memory.max").exists():
-        return math.inf
-    most = (root / "memory.max").read_text().strip()
-    return math.inf if most == "max" else int(most) - int((root / "memory.current").read_text())
+    if sys.platform == "linux":
+        allow(free_bytes())
 
 
 def measure(request: Request) -> Measurement:

@@ -40,7 +40,8 @@ def test_dense_attention_is_expected_to_grow_with_the_square_and_lsh_attention_i
 @pytest.mark.parametrize("variant", [*VARIANTS, *CONTROLS])
 def test_memory_is_expected_to_grow_with_depth_unless_layers_are_reversible(variant: str) -> None:
     growth = peak(variant, 4096, 8) / peak(variant, 4096, 2)
-    assert growth == 1 if variant in ("reversible_only", "reformer") else growth > 1
+    # A reversible layer keeps its buckets, if it has any.
+    assert 1 <= growth < 1.2 if variant in ("reversible_only", "reformer") else growth > 1
 
 
 def test_a_longer_training_is_expected_to_take_longer() -> None:

@@ -12,7 +12,8 @@ from ablations.harness.cell import Cell, PeakMemory, TimeStep
 from ablations.harness.errors import UserError
 from ablations.harness.experiment import AXES, Experiment, Grid, Profile, Scale, parse_axes, parse_axis, parse_profile
 from ablations.harness.plan import in_order, make_plan, pending
-from ablations.suite import EXPERIMENTS, chosen
+from ablations.harness.search import Search
+from ablations.suite import EXPERIMENTS, chosen, with_ceilings
 from reformer.config import LSHAttention
 from tests.harness.cells import SIZES, cell, config, here, record
 
@@ -46,15 +47,22 @@ TRIAL = Experiment(
 @pytest.mark.parametrize("profile", get_args(Profile))
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
 def test_every_experiment_expands_at_every_scale(experiment: Experiment, profile: Profile) -> None:
-    cells = experiment.cells(profile, "cpu")
+    searches = experiment.searches(profile, "cpu")
+    cells = (*experiment.cells(profile, "cpu"), *(one.probe(length) for one in searches for length in ends(one)))
     assert cells
     assert len({cell.id for cell in cells}) == len(cells)
     assert all(cell.length == cell.config.max_len for cell in cells)
     # Every named variant keeps its name: nothing else in the grid turns a switch.
-    assert {"dense", "reformer"} <= {cell.config.variant for cell in cells}
+    variants = {cell.config.variant for cell in cells}
+    assert "reformer" in variants
+    assert variants & {"dense", "dense_separate_qk"}
     ours = [one for cell in cells if cell.implementation == "ours" for one in cell.config.attentions]
     backends = {one.backend for one in ours if isinstance(one, LSHAttention)}
     assert backends == {"triton" if profile == "gpu" else "blocked"}
+
+
+def ends(search: Search) -> set[int]:
+    return {search.cell.length, search.most}
 
 
 def test_an_axis_that_a_variant_does_not_have_multiplies_no_cells() -> None:
@@ -243,8 +251,21 @@ def test_a_second_run_measures_only_what_is_missing() -> None:
         record(one, environment, status=status, **({} if status == "ok" else {"reason": "r", "measurement": None}))
         for one, status in zip(cells, statuses, strict=False)
     ]
-    assert pending(cells, records, environment, retry_failed=False) == (cells[3], cells[5])
+    assert pending(cells, records, environment, retry_failed=False) == cells[2:]
     assert pending(cells, records, environment, retry_failed=True) == cells[1:]
+
+
+def test_a_cell_without_result_is_tried_in_three_attempts_and_no_more() -> None:
+    environment, one = here(), cell()
+    failures = [
+        record(one, environment, status=status, reason="r", measurement=None)
+        for status in ("killed", "timeout", "error", "killed")
+    ]
+    assert [
+        len(pending([one], failures[:number], environment, retry_failed=False)) for number in range(len(failures) + 1)
+    ] == [1, 1, 1, 0, 0]
+    assert pending([one], failures, environment, retry_failed=True) == (one,)
+    assert pending([one], [*failures, record(one, environment)], environment, retry_failed=True) == ()
 
 
 def test_records_of_other_packages_do_not_count_as_done() -> None:
@@ -270,3 +291,24 @@ assert in_order(make_plan(EXPERIMENTS, "gpu", "cuda"))
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("profile", get_args(Profile))
+def test_every_run_begins_each_round_with_the_ceilings_of_the_types_that_it_uses(profile: Profile) -> None:
+    for names in (["peers"], ["depth"]):
+        experiments = chosen(names)
+        used = {one.dtype for experiment in experiments for one in experiment.cells(profile, "cpu")}
+        cells = in_order(make_plan(with_ceilings(experiments, profile, "cpu"), profile, "cpu"))
+        ceilings = [one for one in cells if one.scope == "machine"]
+        assert {one.dtype for one in ceilings} == used
+        assert len(ceilings) == len({(one.dtype, one.seed) for one in ceilings})
+        for seed in {one.seed for one in ceilings}:
+            scopes = [one.scope for one in cells if one.seed == seed]
+            assert scopes[: len(used)] == ["machine"] * len(used)
+            assert "machine" not in scopes[len(used) :]
+
+
+def test_an_axis_of_the_experiments_leaves_the_ceilings_as_they_are() -> None:
+    (depth,) = chosen(["depth"])
+    once, again = (with_ceilings([one], "smoke", "cpu")[0] for one in (depth, depth.with_axis("length", (96,))))
+    assert once == again

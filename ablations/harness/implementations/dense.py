@@ -102,7 +102,11 @@ def _trial(cell: Cell, attend: Attend, probed: Attend) -> Trial:
     query, key, value, gradient = vectors(cell, 4)
     wanted = tuple(tensor.requires_grad_() for tensor in (query, key, value))
     _probe(probed, wanted, backward=_has_backward(cell))
-    return Trial(lambda: attend(*wanted), gradient, wanted, query.device, cell.batch * cell.length)
+
+    def output() -> Tensor:
+        return attend(*wanted)
+
+    return Trial(output, output, gradient, wanted, query.device, cell.batch * cell.length, cell.batch)
 
 
 def _has_backward(cell: Cell) -> bool:

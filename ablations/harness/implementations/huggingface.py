@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ablations.harness.cell import Cell
 from ablations.harness.errors import MissingExtraError, UnsupportedError
-from ablations.harness.implementations.inputs import tokens, vectors
+from ablations.harness.implementations.inputs import drawn_alike, tokens, vectors
 from ablations.harness.implementations.ours import build_model, lsh_of
 from ablations.harness.trial import Trial
 from reformer.huggingface import to_huggingface
@@ -53,7 +53,15 @@ def attention_trial(cell: Cell) -> Trial:
     def output() -> Tensor:
         return cast(Tensor, layer(hidden_states=query_key).hidden_states)
 
-    return Trial(output, gradient, wanted, query_key.device, cell.batch * cell.length)
+    return Trial(
+        output,
+        drawn_alike(output, cell),
+        gradient,
+        wanted,
+        query_key.device,
+        cell.batch * cell.length,
+        cell.batch,
+    )
 
 
 def attention_layer(cell: Cell) -> Any:  # noqa: ANN401  (a class of theirs)
@@ -94,4 +102,20 @@ def model_trial(cell: Cell) -> Trial:
     def output() -> Tensor:
         return cast(Tensor, model(input_ids=token_BL, labels=token_BL, use_cache=False).loss)
 
-    return Trial(output, None, tuple(model.train().parameters()), token_BL.device, token_BL.numel())
+    def evaluated() -> Tensor:
+        # In training mode every forward pass seeds the process's stream from the system's source of randomness.
+        model.eval()
+        try:
+            return output()
+        finally:
+            model.train()
+
+    return Trial(
+        output,
+        drawn_alike(evaluated, cell),
+        None,
+        tuple(model.train().parameters()),
+        token_BL.device,
+        token_BL.numel(),
+        cell.batch,
+    )

@@ -1,5 +1,7 @@
 """Inputs, the same for every implementation."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -31,3 +33,17 @@ def vectors(cell: Cell, count: int) -> tuple[Tensor, ...]:
 def generator_of(cell: Cell, purpose: str) -> torch.Generator:
     """A source of randomness on the cell's device."""
     return torch.Generator(cell.device).manual_seed(derived_seed(cell.seed, purpose))
+
+
+def drawn_alike(output: Callable[[], Tensor], cell: Cell) -> Callable[[], Tensor]:
+    """The output of code that draws from the stream of the process, with the same draws each time.
+
+    The stream is put back to where it was.
+    """
+
+    def alike() -> Tensor:
+        with torch.random.fork_rng(devices=[] if cell.device == "cpu" else [torch.cuda.current_device()]):
+            torch.manual_seed(derived_seed(cell.seed, "alike"))
+            return output()
+
+    return alike

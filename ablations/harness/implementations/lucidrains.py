@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ablations.harness.cell import Cell
 from ablations.harness.errors import MissingExtraError, UnsupportedError
-from ablations.harness.implementations.inputs import tokens, torch_dtype, vectors
+from ablations.harness.implementations.inputs import drawn_alike, tokens, torch_dtype, vectors
 from ablations.harness.implementations.ours import lsh_of
 from ablations.harness.trial import Trial
 from reformer.config import LearnedPositions
@@ -39,8 +39,18 @@ def attention_trial(cell: Cell) -> Trial:
     query_key, value, gradient = (x_BHLK.flatten(0, 1) for x_BHLK in vectors(cell, 3))
     wanted = (query_key.requires_grad_(), value.requires_grad_())
     attention = attention_layer(cell)
+
+    def output() -> Tensor:
+        return cast(Tensor, attention(*wanted)[0])
+
     return Trial(
-        lambda: cast(Tensor, attention(*wanted)[0]), gradient, wanted, query_key.device, cell.batch * cell.length
+        output,
+        drawn_alike(output, cell),
+        gradient,
+        wanted,
+        query_key.device,
+        cell.batch * cell.length,
+        cell.batch,
     )
 
 
@@ -68,7 +78,15 @@ def model_trial(cell: Cell) -> Trial:
     def output() -> Tensor:
         return torch.nn.functional.cross_entropy(model(token_BL).flatten(0, 1), target_BL.flatten())
 
-    return Trial(output, None, tuple(model.parameters()), token_BL.device, token_BL.numel())
+    return Trial(
+        output,
+        drawn_alike(output, cell),
+        None,
+        tuple(model.parameters()),
+        token_BL.device,
+        token_BL.numel(),
+        cell.batch,
+    )
 
 
 def language_model(cell: Cell) -> Any:  # noqa: ANN401  (a class of theirs)

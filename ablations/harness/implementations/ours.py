@@ -4,9 +4,11 @@ import torch
 from torch import Tensor
 
 from ablations.harness.cell import Cell
+from ablations.harness.errors import UnsupportedError
 from ablations.harness.implementations.inputs import generator_of, tokens, torch_dtype, vectors
-from ablations.harness.trial import Trial
+from ablations.harness.trial import Decoding, Trial
 from reformer.config import LSHAttention
+from reformer.decoding import Decoder
 from reformer.functional.hashing import random_rotations
 from reformer.kinds import lsh_functions, lsh_options, score_scale
 from reformer.model import ReformerLM
@@ -26,7 +28,26 @@ def model_trial(cell: Cell) -> Trial:
     def output() -> Tensor:
         return model.loss(token_BL, target_BL, seed=seed)
 
-    return Trial(output, None, tuple(model.parameters()), token_BL.device, token_BL.numel())
+    return Trial(
+        output,
+        output,
+        None,
+        tuple(model.parameters()),
+        token_BL.device,
+        token_BL.numel(),
+        cell.batch,
+        lambda: _decoding(model, token_BL, seed),
+    )
+
+
+def _decoding(model: ReformerLM, token_BL: Tensor, seed: int) -> Decoding:
+    """All but the last position are read: the step that adds the last one attends to as many as a whole step does."""
+    length = token_BL.shape[1]
+    if length == 1 or not model.config.causal:
+        raise UnsupportedError("decode adds a token to a text from left to right: causal models of two tokens or more")
+    decoder = Decoder(model, capacity=length, seed=seed)
+    decoder.prefill(token_BL[:, :-1])
+    return Decoding(decoder, token_BL[:, -1])
 
 
 def attention_trial(cell: Cell) -> Trial:
@@ -38,7 +59,18 @@ def attention_trial(cell: Cell) -> Trial:
     def output() -> Tensor:
         return attend(cell, query_key, value, rotations(cell, generator))
 
-    return Trial(output, gradient, wanted, query_key.device, cell.batch * cell.length)
+    def repeatable() -> Tensor:
+        return attend(cell, query_key, value, rotations(cell, generator_of(cell, "alike")))
+
+    return Trial(
+        output,
+        repeatable,
+        gradient,
+        wanted,
+        query_key.device,
+        cell.batch * cell.length,
+        cell.batch,
+    )
 
 
 def rotations(cell: Cell, generator: torch.Generator) -> Tensor:

@@ -12,4 +12,7 @@ def measure_kernels(cell: Cell, workload: KernelTimes) -> KernelSeconds:
     if cell.device == "cpu":
         raise UnsupportedError("kernels are told apart on a GPU only")
     trial = build_trial(cell)
-    return kernel_seconds(trial.step(workload.mode), before=trial.clear_gradients, steps=workload.steps)
+    step = trial.step(workload.mode)
+    if step.work_before is not None:
+        raise UnsupportedError(step.work_before)
+    return kernel_seconds(step, before=step.before, steps=workload.steps)
