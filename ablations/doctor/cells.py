@@ -20,7 +20,7 @@ LAYERS = 6
 MORE_LAYERS = 7
 """A sixth more work for a step, but for embedding and loss."""
 SIZES: Mapping[str, Any] = {"vocab_size": 64, "d_model": 128, "n_heads": 2, "d_head": 64, "d_ff": 512, "max_len": 128}
-STEPS = TimeStep(mode="forward_backward", min_samples=7, seconds=0.1)
+STEPS = TimeStep(mode="forward_backward", min_samples=7, seconds=0.5)
 
 
 def model(device: Device, *, n_layers: int = LAYERS, workload: Workload = STEPS) -> Cell:

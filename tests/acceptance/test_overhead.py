@@ -47,7 +47,7 @@ def test_a_sweep_of_a_hundred_cells_costs_little_beside_what_the_cells_take(
 
 
 def test_while_a_cell_is_measured_the_harness_computes_next_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    long = cell(length=512, config=config(length=512), workload=TimeStep(mode="forward", seconds=5.0))
+    long = cell(length=2048, config=config(length=2048), workload=TimeStep(mode="forward", seconds=5.0))
     with Runner(here()) as runner:
         assert runner.run(cell(), timeout_seconds=100).status == "ok"
         assert runner._server is not None
