@@ -45,6 +45,7 @@ WARM_UP_SECONDS: dict[Device, float] = {"cpu": 0.1, "cuda": 1.2}
 """At least; on a GPU with the steps that are taken for the host's clock."""
 ENERGY_SECONDS = 2.2
 LEAST_SECONDS_FOR_ENERGY = 1.0
+"""Of sampling: the counter needs two seconds of steps, no small part of a cell that is sampled for a third of one."""
 LONGEST_WARM_UP_SECONDS = 6.0
 FLOAT_BYTES = 4
 FORWARD_ONLY = frozenset({"forward", "forward_recorded", "decode"})

@@ -6,14 +6,12 @@ import torch
 
 from ablations.harness.cell import Cell, TimeStep
 from ablations.harness.environment import cores
+from ablations.harness.estimate import LEAST_SECONDS_FOR_ENERGY
 from ablations.harness.measure.energy import measure_energy
 from ablations.harness.measure.time import Samples, by_host, sample_steps
 from ablations.harness.measurement import Energy, StepTimes
 from ablations.harness.steps import build_trial
 from ablations.harness.trial import Step
-
-LEAST_SECONDS_FOR_ENERGY = 1.0
-"""The counter needs two seconds of steps, which is no small part of a cell that is sampled for a third of one."""
 
 
 def measure_time(cell: Cell, workload: TimeStep) -> StepTimes:
