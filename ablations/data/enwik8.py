@@ -4,26 +4,34 @@ Looked for in `$REFORMER_DATA`, then in the user's cache, then downloaded. Whate
 """
 
 import gzip
-import hashlib
-import http.client
-import os
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
-from urllib.request import urlopen
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablations.data.cache import cache_folder
+from ablations.data.sources import (
+    TIMEOUT_SECONDS,
+    DataMissingError,
+    Report,
+    checked,
+    data_folder,
+    download,
+    first_found,
+    keep,
+)
+
+__all__ = ["DataMissingError", "Split", "locate", "read_split"]
 
 N_BYTES = 100_000_000
 SHA256 = "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"
@@ -32,19 +40,7 @@ DISTRIBUTION, MEMBER = "mingru-pytorch==0.2.1", "data/enwik8.gz"
 """A source distribution that carries the same bytes: the second place to download from."""
 
 TRAIN_BYTES, VALIDATION_BYTES = 90_000_000, 5_000_000
-BLOCK = 2**20
-TIMEOUT_SECONDS = 20
 PIP_SECONDS = 600
-
-BROKEN = (OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile, tarfile.TarError, http.client.HTTPException)
-"""What a damaged archive, a full disk or a page that is no archive can raise."""
-
-Report = Callable[[str, float], None]
-"""Told what is being done and which fraction of it is done."""
-
-
-class DataMissingError(Exception):
-    """The data set is neither here nor to be had; the message says where it was looked for."""
 
 
 @dataclass(frozen=True)
@@ -80,58 +76,26 @@ def locate(report: Report) -> Path:
     Raises:
         DataMissingError: It is not here and cannot be downloaded, or what was found is something else.
     """
-    tried: list[str] = []
-    for source in (_plain_from_folder, _from_cache, _archive_from_folder, _from_url, _from_distribution):
-        try:
-            return source(report)
-        except DataMissingError as missing:
-            tried.append(str(missing))
-        except BROKEN as error:
-            tried.append(f"{_words(source)} failed: {type(error).__name__}: {error}")
-    raise DataMissingError("enwik8 is missing: " + "; ".join(tried))
+    sources = (_plain_from_folder, _from_cache, _archive_from_folder, _from_url, _from_distribution)
+    return first_found("enwik8", {_words(source): partial(source, report) for source in sources})
 
 
 def _words(source: Callable[[Report], Path]) -> str:
     return source.__name__.strip("_").replace("_", " ")
 
 
-def data_folder() -> Path:
-    """The folder that `$REFORMER_DATA` names.
-
-    Raises:
-        DataMissingError: It names none.
-    """
-    given = os.environ.get("REFORMER_DATA")
-    if not given:
-        raise DataMissingError("REFORMER_DATA is not set")
-    return Path(given)
-
-
 def _plain_from_folder(report: Report) -> Path:
     path = data_folder() / "enwik8"
     if not path.exists():
         raise DataMissingError(f"no enwik8 in REFORMER_DATA={path.parent}")
-    return _checked(path, report)
+    return checked(path, report, sha256=SHA256)
 
 
 def _from_cache(report: Report) -> Path:
     path = cache_folder() / "enwik8"
     if not path.exists():
         raise DataMissingError(f"none in the cache {path.parent}")
-    return _checked(path, report)
-
-
-def _checked(path: Path, report: Report) -> Path:
-    report(f"checking {path}", 0.0)
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    _require_right_sum(found, str(path))
-    return path
-
-
-def _require_right_sum(found: str, what: str) -> None:
-    if found != SHA256:
-        raise DataMissingError(f"{what} is something else: SHA-256 {found}, not {SHA256}")
+    return checked(path, report, sha256=SHA256)
 
 
 def _archive_from_folder(report: Report) -> Path:
@@ -146,22 +110,9 @@ def _archive_from_folder(report: Report) -> Path:
 def _from_url(report: Report) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "enwik8.zip"
-        try:
-            _download(archive, report)
-        except OSError as error:
-            raise DataMissingError(f"download from {URL} failed ({error})") from None
+        download(URL, archive, report, what="enwik8")
         with _zipped(archive) as stream:
             return _keep(stream, report)
-
-
-def _download(target: Path, report: Report) -> None:
-    with urlopen(URL, timeout=TIMEOUT_SECONDS) as response, target.open("wb") as file:
-        size = int(response.headers.get("Content-Length") or 0)
-        done = 0
-        while block := response.read(BLOCK):
-            file.write(block)
-            done += len(block)
-            report("downloading enwik8", done / size if size else 0.0)
 
 
 def _from_distribution(report: Report) -> Path:
@@ -193,17 +144,4 @@ def _zipped(path: Path) -> AbstractContextManager[BinaryIO]:
 
 
 def _keep(stream: BinaryIO, report: Report) -> Path:
-    """Copy the stream into the cache, checking its sum on the way; a reader never sees half a file."""
-    cached = cache_folder() / "enwik8"
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
-        draft = Path(folder) / "enwik8"
-        digest, done = hashlib.sha256(), 0
-        with draft.open("wb") as file:
-            while block := stream.read(BLOCK):
-                digest.update(block)
-                file.write(block)
-                done += len(block)
-                report("unpacking enwik8", min(1.0, done / N_BYTES))
-        _require_right_sum(digest.hexdigest(), "what was unpacked")
-        return draft.replace(cached)
+    return keep(stream, cache_folder() / "enwik8", report, sha256=SHA256, n_bytes=N_BYTES)

@@ -36,7 +36,7 @@ class NoNetwork:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> NoNetwork:
     none = NoNetwork()
-    monkeypatch.setattr("ablations.data.enwik8.urlopen", none.urlopen)
+    monkeypatch.setattr("ablations.data.sources.urlopen", none.urlopen)
     monkeypatch.setattr("ablations.data.enwik8.subprocess.run", none.run)
     return none
 
