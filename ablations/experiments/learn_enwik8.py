@@ -8,8 +8,8 @@ What was found stands in `reports/index.md`.
 
 from typing import Any
 
-from ablations.harness.cell import Learn
 from ablations.harness.experiment import Experiment, Grid, Scale
+from ablations.harness.training import Learn, Recipe
 from reformer.config import VARIANTS
 
 
@@ -29,9 +29,7 @@ def _scale(model: dict[str, Any], workload: Learn, *, batch: int, length: int, n
 
 def _learn(steps: int, learning_rate: float, evaluations: int, evaluation_windows: int) -> Learn:
     return Learn(
-        steps=steps,
-        learning_rate=learning_rate,
-        warmup_steps=max(1, steps // 10),
+        recipe=Recipe(steps=steps, learning_rate=learning_rate, warmup_steps=max(1, steps // 10)),
         evaluate_every=steps // evaluations,
         evaluation_windows=evaluation_windows,
     )

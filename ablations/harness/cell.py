@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ablations.harness.training import Learn, check_training
 from reformer.config import Count, Frozen, ReformerConfig
 
 Mode = Literal["forward", "forward_recorded", "backward", "forward_backward", "training_step", "decode"]
@@ -25,16 +26,22 @@ Implementation = Literal[
     "ours",
     "huggingface",
     "lucidrains",
+    "query_chunked",
     "sdpa_math",
     "sdpa_flash",
     "sdpa_efficient",
     "sdpa_cudnn",
     "flex",
 ]
-"""Whose code: this project's, a peer's, one backend of PyTorch's `scaled_dot_product_attention`, or FlexAttention."""
+"""Whose code: this project's, a peer's, one backend of PyTorch's `scaled_dot_product_attention`, or FlexAttention.
+
+`query_chunked` is this project's dense attention a chunk of queries at a time, the paper's baseline, where `ours`
+is LSH attention."""
 
 LSH_PEERS: frozenset[Implementation] = frozenset({"huggingface", "lucidrains"})
-DENSE_PEERS: frozenset[Implementation] = frozenset({"sdpa_math", "sdpa_flash", "sdpa_efficient", "sdpa_cudnn", "flex"})
+DENSE_PEERS: frozenset[Implementation] = frozenset(
+    {"query_chunked", "sdpa_math", "sdpa_flash", "sdpa_efficient", "sdpa_cudnn", "flex"}
+)
 
 
 class TimeStep(Frozen):
@@ -96,26 +103,18 @@ class Capacity(Frozen):
     budget_bytes: Count | None = None
 
 
-class Learn(Frozen):
-    """Training on real text for a fixed number of steps, then bits per byte on text held out.
+class Exactness(Frozen):
+    """How far two ways to compute the same thing lie apart.
 
     Attributes:
         kind: Tells workloads apart.
-        dataset: The text; see `ablations.data`.
-        steps: Optimiser steps, all of them taken.
-        learning_rate: Reached after `warmup_steps` linear steps, then falling linearly to a tenth at the last one.
-        warmup_steps: Steps of linear increase.
-        evaluate_every: Steps between two evaluations; the last step is always evaluated.
-        evaluation_windows: Held-out windows, evenly spread over the validation part, the same at every evaluation.
+        check: `inversion`: the layers' input, and what undoing the layers makes of their output. `chunking`: loss and
+            gradients with the feed-forward half in chunks, and in one piece. `parameters`: nothing is computed, the
+            parameters are counted.
     """
 
-    kind: Literal["learn"] = "learn"
-    dataset: Literal["enwik8"] = "enwik8"
-    steps: Count
-    learning_rate: Annotated[float, Field(gt=0)]
-    warmup_steps: Count
-    evaluate_every: Count
-    evaluation_windows: Count
+    kind: Literal["exactness"] = "exactness"
+    check: Literal["inversion", "chunking", "parameters"]
 
 
 class Ceiling(Frozen):
@@ -134,7 +133,9 @@ class Ceiling(Frozen):
     repeats: Annotated[int, Field(ge=2, strict=True)] = 8
 
 
-Workload = Annotated[TimeStep | PeakMemory | KernelTimes | Capacity | Learn | Ceiling, Field(discriminator="kind")]
+Workload = Annotated[
+    TimeStep | PeakMemory | KernelTimes | Capacity | Learn | Exactness | Ceiling, Field(discriminator="kind")
+]
 
 
 class Cell(Frozen):
@@ -173,6 +174,12 @@ class Cell(Frozen):
             raise ValueError(f"scope={self.scope!r} does not go with workload {self.workload.kind!r}")
         return self
 
+    @model_validator(mode="after")
+    def _training_fits_the_config(self) -> Self:
+        if isinstance(self.workload, Learn):
+            check_training(self.workload, self.config, self.length)
+        return self
+
     @property
     def id(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of the canonical JSON: equal cells, equal ids."""
@@ -198,6 +205,7 @@ class Cell(Frozen):
         rounds = {attention.n_hashes for attention in self.config.attentions if attention.kind == "lsh"}
         words = [
             self.experiment,
+            *([self.workload.task.kind] if isinstance(self.workload, Learn) else []),
             *dict.fromkeys((self.workload.kind, self.mode)),
             *([] if self.scope == "model" else [self.scope]),
             self.contender,

@@ -16,6 +16,7 @@ from ablations.harness.engine import Announce, Bench, without_measurement
 from ablations.harness.environment import describe, hardware, named_here
 from ablations.harness.errors import UserError
 from ablations.harness.record import Environment, Record
+from ablations.harness.runner import Runner
 from ablations.harness.worklist import Worklist
 
 POLL_SECONDS = 1.0
@@ -43,7 +44,10 @@ class Station:
         # Ray tells its workers to use as many threads as they asked for processors; a cell decides for itself.
         os.environ.pop("OMP_NUM_THREADS", None)
         self._environment = describe(device)
-        self._bench = Bench(self._environment, timeout_seconds=timeout_seconds, announce=lambda _doing, _share: None)
+        runner = Runner(self._environment)
+        self._bench = Bench(
+            runner, self._environment, timeout_seconds=timeout_seconds, announce=lambda _doing, _share: None
+        )
 
     def environment(self) -> str:
         """Of the node, as JSON."""

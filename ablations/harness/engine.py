@@ -1,18 +1,20 @@
 """Where cells run: on this machine, one after the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
-from ablations.data import enwik8
-from ablations.harness.cell import Cell, Device, Learn
+from ablations.data import enwik8, images64, multi30k
+from ablations.data.sources import DataMissingError
+from ablations.harness.cell import Cell, Device
 from ablations.harness.environment import describe, device_here
 from ablations.harness.estimate import estimate
 from ablations.harness.record import Environment, Record, Status
 from ablations.harness.runner import Runner
+from ablations.harness.training import Learn
 from ablations.harness.worklist import Worklist
 
 THROTTLED_RETRIES = 2
@@ -51,10 +53,11 @@ class Place(Protocol):
 
 
 class ThisMachine:
-    """Where the command was given; arguments as of `LocalEngine`."""
+    """Where the command was given; `results` is the folder of the machines' folders, the rest as of `LocalEngine`."""
 
-    def __init__(self, *, timeout_seconds: float | None) -> None:
+    def __init__(self, *, timeout_seconds: float | None, results: Path | None = None) -> None:
         self._timeout_seconds = timeout_seconds
+        self._results = results
 
     @property
     def device(self) -> Device:
@@ -64,7 +67,9 @@ class ThisMachine:
     @contextmanager
     def engine(self, device: Device) -> Iterator[Engine]:
         """One cell at a time."""
-        yield LocalEngine(describe(device), timeout_seconds=self._timeout_seconds)
+        here = describe(device)
+        folder = self._results and self._results / here.machine
+        yield LocalEngine(here, timeout_seconds=self._timeout_seconds, folder=folder)
 
 
 class LocalEngine:
@@ -73,11 +78,13 @@ class LocalEngine:
     Args:
         environment: Of this machine.
         timeout_seconds: After which a cell is given up; `None` allows each a minute and ten times its estimate.
+        folder: As of `Runner`.
     """
 
-    def __init__(self, environment: Environment, *, timeout_seconds: float | None) -> None:
+    def __init__(self, environment: Environment, *, timeout_seconds: float | None, folder: Path | None = None) -> None:
         self._environment = environment
         self._timeout_seconds = timeout_seconds
+        self._folder = folder
 
     @property
     def environment(self) -> Environment:
@@ -91,7 +98,8 @@ class LocalEngine:
 
     def measure(self, work: Worklist, announce: Announce) -> Iterator[Record]:
         """A record for each cell, as soon as it is there."""
-        with Bench(self._environment, timeout_seconds=self._timeout_seconds, announce=announce) as bench:
+        runner = Runner(self._environment, folder=self._folder)
+        with Bench(runner, self._environment, timeout_seconds=self._timeout_seconds, announce=announce) as bench:
             while cell := work.take():
                 announce(cell.description, None)
                 yield from bench.attempts(cell)
@@ -101,16 +109,19 @@ class Bench:
     """All that one machine needs to measure cells. Use as a context.
 
     Args:
+        runner: Of its cells; ended with this.
         environment: Of this machine.
         timeout_seconds: As of `LocalEngine`.
         announce: Told how far the search for data is.
     """
 
-    def __init__(self, environment: Environment, *, timeout_seconds: float | None, announce: Announce) -> None:
+    def __init__(
+        self, runner: Runner, environment: Environment, *, timeout_seconds: float | None, announce: Announce
+    ) -> None:
         self._environment = environment
         self._timeout_seconds = timeout_seconds
         self._data = _Data(announce)
-        self._runner = Runner(environment)
+        self._runner = runner
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +135,7 @@ class Bench:
         """The cell's record, and further ones as long as the device was throttled: the last one counts."""
         try:
             data = self._data.path_for(cell)
-        except enwik8.DataMissingError as missing:
+        except DataMissingError as missing:
             yield without_measurement(cell, "not_run", str(missing), self._environment)
             return
         for _ in range(1 + THROTTLED_RETRIES):
@@ -139,26 +150,41 @@ def _allowed(cell: Cell, timeout_seconds: float | None) -> float:
     return timeout_seconds or 60 + 10 * estimate(cell).seconds
 
 
+Locate = Callable[[Announce], Path]
+
+SOURCES: Mapping[str, Locate] = MappingProxyType(
+    {"enwik8": enwik8.locate, "images64": images64.locate, "multi30k": multi30k.locate}
+)
+"""Where a task's data comes from, by its kind; the duplication task has none."""
+
+
 class _Data:
-    """The data that learning cells read, looked for when the first of them comes up and only then."""
+    """The data that learning cells read, each set looked for when the first cell that needs it comes up."""
 
     def __init__(self, announce: Announce) -> None:
         self._announce = announce
-        self._found: Path | enwik8.DataMissingError | None = None
+        self._found: dict[str, Path | DataMissingError] = {}
 
     def path_for(self, cell: Cell) -> Path | None:
-        """Where the cell's data is, or `None` for a cell that reads none."""
-        if not isinstance(cell.workload, Learn):
-            return None
-        self._found = self._found or self._locate()
-        if isinstance(self._found, enwik8.DataMissingError):
-            raise self._found
-        return self._found
+        """Where the cell's data is, or `None` for a cell that reads none.
 
-    def _locate(self) -> Path | enwik8.DataMissingError:
+        Raises:
+            DataMissingError: It is nowhere.
+        """
+        if not isinstance(cell.workload, Learn) or cell.workload.task.kind not in SOURCES:
+            return None
+        kind = cell.workload.task.kind
+        if kind not in self._found:
+            self._found[kind] = self._located(SOURCES[kind])
+        found = self._found[kind]
+        if isinstance(found, DataMissingError):
+            raise found
+        return found
+
+    def _located(self, locate: Locate) -> Path | DataMissingError:
         try:
-            return enwik8.locate(self._announce)
-        except enwik8.DataMissingError as missing:
+            return locate(self._announce)
+        except DataMissingError as missing:
             return missing
 
 

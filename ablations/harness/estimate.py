@@ -12,13 +12,14 @@ from ablations.harness.cell import (
     Ceiling,
     Cell,
     Device,
+    Exactness,
     KernelTimes,
-    Learn,
     PeakMemory,
     Scope,
     TimeStep,
 )
 from ablations.harness.ledger import Unpredicted, peak_of, predicted
+from ablations.harness.training import Learn
 from reformer.config import (
     AnyAttention,
     DenseAttention,
@@ -95,8 +96,11 @@ def _seconds(cell: Cell, forward: float) -> float:
             return (2 + steps) * (forward if mode in FORWARD_ONLY else with_backward)
         case Capacity(mode=mode):
             return 2 * (forward if mode in FORWARD_ONLY else with_backward)
-        case Learn(steps=steps, evaluate_every=every, evaluation_windows=windows):
-            return steps * with_backward + steps / every * windows / cell.batch * forward
+        case Learn(recipe=recipe, evaluate_every=every, evaluation_windows=windows, conditions=conditions):
+            evaluations = recipe.steps / every + len(conditions)
+            return recipe.steps * with_backward + evaluations * windows / cell.batch * forward
+        case Exactness(check=check):
+            return {"inversion": 2 * forward, "chunking": 2 * with_backward, "parameters": 0.0}[check]
         case Ceiling():
             return 0.0
         case _:

@@ -12,7 +12,17 @@ from ablations.harness.cell import Capacity, Cell, Device, Scope, Workload
 from ablations.harness.errors import UserError
 from ablations.harness.estimate import estimate
 from ablations.harness.search import Search, at_length
-from reformer.config import CONTROLS, VARIANTS, AnyAttention, Count, Frozen, LSHAttention, ReformerConfig, Variant
+from reformer.config import (
+    CONTROLS,
+    VARIANTS,
+    AnyAttention,
+    Count,
+    Frozen,
+    LSHAttention,
+    Pattern,
+    ReformerConfig,
+    Residual,
+)
 
 ATTENTION_AXES = ("backend", "chunk_len", "n_buckets", "n_hashes")
 CELL_AXES = ("dtype", "implementation")
@@ -25,7 +35,10 @@ LONGEST_VALUES = 1000
 UNITS: Mapping[str, int] = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 """Of a memory budget, in bytes."""
 
-Profile = Literal["smoke", "cpu", "gpu"]
+Profile = Literal["smoke", "cpu", "gpu", "paper-cpu", "paper"]
+"""`smoke` checks that all runs, `cpu` and `gpu` measure the ablations; `paper-cpu` and `paper` measure what the paper
+claims, as far as two cores come within an hour, and at the paper's sizes on one GPU."""
+
 Point = Mapping[str, Any]
 """One value per axis."""
 
@@ -37,11 +50,13 @@ class Grid(Frozen):
         workloads: What is done at every point.
         axes: Values per axis; the required axes must be there, if only with one value each.
         scope: What takes the steps.
+        model: Fields of `ReformerConfig` in which this grid differs from its scale's.
     """
 
     workloads: tuple[Workload, ...]
     axes: dict[str, tuple[int | str, ...]]
     scope: Scope = "model"
+    model: dict[str, Any] = Field(default_factory=dict)
 
 
 class LengthSearch(Frozen):
@@ -115,7 +130,7 @@ class Experiment(Frozen):
         """
         scale = self.scales[profile]
         cells = [
-            self._cell(scale, point, workload, device, grid.scope)
+            self._cell(scale.model | grid.model, point, workload, device, grid.scope)
             for grid in scale.grids
             for point in _points(grid.axes)
             for workload in grid.workloads
@@ -138,7 +153,7 @@ class Experiment(Frozen):
         return tuple(dict.fromkeys(searches))
 
     def _search(self, scale: Scale, wanted: LengthSearch, point: Point, workload: Capacity, device: Device) -> Search:
-        first = self._cell(scale, point, workload, device, "model")
+        first = self._cell(scale.model, point, workload, device, "model")
         attention = _with_axes(named_variant(str(point["variant"])).attention, point)
         most, most_reason = _longest_to_try(first, attention, wanted)
         try:
@@ -152,11 +167,11 @@ class Experiment(Frozen):
         except ValidationError as error:
             raise UserError(f"{self.name} cannot search at {_where(point)}. {_reasons(error)}") from None
 
-    def _cell(self, scale: Scale, point: Point, workload: Workload, device: Device, scope: Scope) -> Cell:
+    def _cell(self, model: Mapping[str, Any], point: Point, workload: Workload, device: Device, scope: Scope) -> Cell:
         try:
             return Cell(
                 experiment=self.name,
-                config=_config(scale.model, point),
+                config=_config(model, point),
                 workload=workload,
                 batch=point["batch"],
                 length=point["length"],
@@ -179,7 +194,7 @@ def _smallest(lengths: tuple[int | str, ...]) -> int | str:
     return min(numbers) if len(numbers) == len(lengths) else lengths[0]
 
 
-def _longest_to_try(first: Cell, attention: AnyAttention, wanted: LengthSearch) -> tuple[int, str]:
+def _longest_to_try(first: Cell, attention: Pattern, wanted: LengthSearch) -> tuple[int, str]:
     """A power of two times the first length, and why none beyond it; the first itself, however long it takes."""
     length = first.length
     while 2 * length <= wanted.most:
@@ -279,23 +294,42 @@ def _config(model: Mapping[str, Any], point: Point) -> ReformerConfig:
     )
 
 
-def _with_axes(attention: AnyAttention, point: Point) -> AnyAttention:
+def _with_axes(pattern: Pattern, point: Point) -> Pattern:
+    if isinstance(pattern, tuple):
+        return tuple(_one_with_axes(attention, point) for attention in pattern)
+    return _one_with_axes(pattern, point)
+
+
+def _one_with_axes(attention: AnyAttention, point: Point) -> AnyAttention:
     theirs = {"backend"} if point.get("implementation", "ours") != "ours" else set()
     known = type(attention).model_fields.keys() - theirs
     own = {axis: point[axis] for axis in ATTENTION_AXES if axis in point and axis in known}
     return type(attention)(**(attention.model_dump() | own))
 
 
-def named_variant(name: str) -> Variant:
-    """The corner or control of that name.
+class Switches(NamedTuple):
+    """What a variant's name stands for; several attentions are cycled over the layers."""
+
+    attention: Pattern
+    residual: Residual
+
+
+def named_variant(name: str) -> Switches:
+    """The corner or control of that name; of several names, joined by "+", layers in that turn.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none, or the layers would be chained in different ways.
     """
     known = {**VARIANTS, **CONTROLS}
-    if name not in known:
-        raise UserError(f"There is no variant {name!r}; known are {', '.join(known)}.")
-    return known[name]
+    for one in name.split("+"):
+        if one not in known:
+            raise UserError(f"There is no variant {one!r}; known are {', '.join(known)}.")
+    parts = [known[one] for one in name.split("+")]
+    residuals = list(dict.fromkeys(part.residual for part in parts))
+    if len(residuals) > 1:
+        raise UserError(f"Variant {name!r} chains its layers in different ways, {', '.join(residuals)}; join one kind.")
+    attentions = tuple(part.attention for part in parts)
+    return Switches(attentions if len(attentions) > 1 else attentions[0], residuals[0])
 
 
 def parse_profile(name: str) -> Profile:

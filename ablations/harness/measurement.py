@@ -143,30 +143,120 @@ class PeakBytes(Frozen):
 
 
 class TrainingPoint(Frozen):
-    """One optimiser step: loss on its batch in bits per byte, and seconds of training since the first step began."""
+    """One optimiser step: loss on its batch in bits per token, and seconds of training since the first step began."""
 
     step: int
     seconds: float
-    bits_per_byte: float
+    bits_per_token: float
 
 
 class Evaluation(Frozen):
-    """Held-out bits per byte after `step` steps; `seconds` of training so far, evaluation time not counted."""
+    """Held-out bits per token after `step` steps; `seconds` of training so far, evaluation time not counted.
+
+    Attributes:
+        step: See above.
+        seconds: See above.
+        bits_per_token: Of tokens that are bytes, bits per byte.
+        n_tokens: That count.
+        accuracy: Share of them whose most likely prediction is right; `None` of tasks that do not ask for it.
+    """
 
     step: int
     seconds: float
-    bits_per_byte: float
-    n_bytes: int
+    bits_per_token: float
+    n_tokens: int
+    accuracy: float | None = None
+
+
+class ConditionResult(Frozen):
+    """The trained model under one condition of its workload; the rest as in `Evaluation`."""
+
+    condition: str
+    bits_per_token: float
+    n_tokens: int
+    accuracy: float | None = None
+
+
+class AttentionSeen(Frozen):
+    """What one LSH layer of the trained model sees of what dense attention with its queries and keys would attend to.
+
+    Attributes:
+        layer: Counted from 0.
+        recall: For the first round, the first two and so on: the share of dense attention's weight that lies on keys
+            which a query meets in these rounds, mean over queries.
+        largest_bucket: Positions in the fullest bucket over the mean of all buckets, mean over rounds and heads.
+        empty_buckets: Share of buckets that hold nothing.
+        n_queries: Over which the mean was taken, heads counted.
+    """
+
+    layer: int
+    recall: tuple[float, ...]
+    largest_bucket: float
+    empty_buckets: float
+    n_queries: int
+
+
+class Translations(Frozen):
+    """BLEU of the test part, by sacrebleu: `signature` says how it was counted."""
+
+    bleu: float
+    n_sentences: int
+    signature: str
 
 
 class LearningCurve(Frozen):
-    """A training run. `split` states in words which bytes were trained on and which held out."""
+    """A training run.
+
+    Attributes:
+        kind: Tells measurements apart.
+        points: Every step.
+        evaluations: Along the way.
+        tokens_per_step: That the model reads in the last step.
+        split: Which data was trained on and which held out, in words.
+        conditions: The trained model under each condition of the workload.
+        attention: Of each LSH layer of the trained model, if the workload asks for it.
+        translations: Of a translation task.
+        peak_bytes: Most bytes of tensors alive at once in one more step after the last, parameters, gradients and the
+            optimiser's state among them; on a GPU the allocator's. `None` of records older than schema 5.
+        peak_missing: Why `peak_bytes` is `None`.
+        n_parameters: Numbers that are trained; `None` with the same reason.
+        resumed_after: Steps after which the run was interrupted and taken up again from its checkpoint.
+        stopped: The rule that ended the run early, or `None`.
+    """
 
     kind: Literal["learn"] = "learn"
     points: tuple[TrainingPoint, ...]
     evaluations: tuple[Evaluation, ...]
     tokens_per_step: int
     split: str
+    conditions: tuple[ConditionResult, ...] = ()
+    attention: tuple[AttentionSeen, ...] = ()
+    translations: Translations | None = None
+    peak_bytes: int | None
+    peak_missing: str | None
+    n_parameters: int | None
+    resumed_after: tuple[int, ...] = ()
+    stopped: str | None = None
+
+
+class Discrepancy(Frozen):
+    """How far two ways to compute the same thing lie apart.
+
+    Attributes:
+        kind: Tells measurements apart.
+        largest_difference: Of all numbers compared, in absolute value; 0 where nothing was.
+        largest_value: Of the numbers compared with, in absolute value.
+        relative_difference: Root of the mean square of the differences over that of the numbers compared with.
+        n_compared: How many numbers.
+        n_parameters: Of the model.
+    """
+
+    kind: Literal["exactness"] = "exactness"
+    largest_difference: float
+    largest_value: float
+    relative_difference: float
+    n_compared: int
+    n_parameters: int
 
 
 class KernelTime(Frozen):
@@ -225,5 +315,6 @@ class Trained(Frozen):
 
 
 Measurement = Annotated[
-    StepTimes | PeakBytes | KernelSeconds | LearningCurve | Ceilings | Trained, Field(discriminator="kind")
+    StepTimes | PeakBytes | KernelSeconds | LearningCurve | Discrepancy | Ceilings | Trained,
+    Field(discriminator="kind"),
 ]

@@ -8,12 +8,13 @@ from ablations.harness.cell import Cell
 from ablations.harness.measurement import Measurement
 from reformer.config import Frozen
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the records this code writes; older ones are upgraded when read, newer ones are refused.
 
 1: as 2, but configs lacked the fields that the whole Reformer added, all of which have the old behaviour as default.
 2: as 3, but there were only whole models of ours in float32, and their LSH attention was always the eager one.
-3: as now, but of times, peaks and records there was less: what is new is null in them, with this as the reason.
+3: as 4, but of times, peaks and records there was less: what is new is null in them, with this as the reason.
+4: as now, but learning had one task and one recipe, `bits_per_byte`, and no peak: what is new is null in them.
 """
 
 Status = Literal["ok", "oom", "killed", "timeout", "error", "unsupported", "not_run"]

@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from ablations.harness.cell import Cell
 from ablations.harness.measurement import Measurement
+from ablations.harness.training_files import TrainingFiles
 from reformer.config import Frozen
 
 OutcomeStatus = Literal["ok", "oom", "error", "unsupported", "not_run"]
@@ -24,12 +25,14 @@ class Request(Frozen):
         data: Path of the data set that the cell's workload reads, if it reads one.
         outcome_path: Where to leave the outcome.
         log_path: Where whatever the process prints goes.
+        training: Files of a training run; `None` keeps none.
     """
 
     cell: Cell
     data: str | None
     outcome_path: str
     log_path: str
+    training: TrainingFiles | None = None
 
 
 class Outcome(Frozen):

@@ -22,6 +22,8 @@ from ablations.harness.errors import UserError
 from ablations.harness.measurement import Measurement
 from ablations.harness.record import Environment, Record, Status
 from ablations.harness.request import CANNOT_WRITE, Ended, Outcome, Request, Started
+from ablations.harness.training import Learn
+from ablations.harness.training_files import CHECKPOINT_SECONDS, TrainingFiles
 
 SERVER = "ablations.harness.server"
 WORKER_ENVIRONMENT = {
@@ -55,11 +57,21 @@ class Runner:
 
     Args:
         environment: Of this machine.
+        folder: Of this machine's records, where training runs keep what they go on from; `None` keeps nothing.
+        checkpoint_seconds: Of training between two checkpoints.
         server: Module that serves; another one than that of ordinary cells does other things with them.
     """
 
-    def __init__(self, environment: Environment, *, server: str = SERVER) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        *,
+        folder: Path | None = None,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        server: str = SERVER,
+    ) -> None:
         self._environment = environment
+        self._records, self._checkpoint_seconds = folder, checkpoint_seconds
         self._server_module = server
         self._server: subprocess.Popen[bytes] | None = None
         self._group: int | None = None
@@ -102,6 +114,7 @@ class Runner:
             data=str(data) if data else None,
             outcome_path=str(Path(self._folder.name) / f"{cell.id}.json"),
             log_path=str(Path(self._folder.name) / f"{cell.id}.log"),
+            training=self._training_files(cell),
         )
         # Of an attempt at the same cell before: it must not be taken for this one's.
         Path(request.outcome_path).unlink(missing_ok=True)
@@ -112,6 +125,11 @@ class Runner:
         if timed_out and exit_code:
             return _Ending("timeout", f"not done within {timeout_seconds:.4g} s")
         return _outcome(request, exit_code)
+
+    def _training_files(self, cell: Cell) -> TrainingFiles | None:
+        if self._records is None or not isinstance(cell.workload, Learn):
+            return None
+        return TrainingFiles.of(cell.id, self._records, self._environment, every_seconds=self._checkpoint_seconds)
 
     def _serve(self, request: Request, timeout_seconds: float) -> tuple[int, bool]:
         server = self._warm_server()

@@ -15,7 +15,7 @@ from pydantic import model_validator
 
 from ablations.harness.cell import Cell
 from ablations.harness.record import Status
-from reformer.config import AnyAttention, Count, Frozen, ReformerConfig
+from reformer.config import Count, Frozen, Pattern, ReformerConfig
 
 WIDTH = 0.05
 """Of the longest length that fits: how far the shortest that does not may lie from it in the end."""
@@ -40,7 +40,7 @@ class Search(Frozen):
     """
 
     cell: Cell
-    attention: AnyAttention
+    attention: Pattern
     granule: Count
     most: Count
     most_reason: str
@@ -63,7 +63,7 @@ class Search(Frozen):
         return at_length(self.cell, self.attention, length)
 
 
-def at_length(cell: Cell, attention: AnyAttention, length: int) -> Cell:
+def at_length(cell: Cell, attention: Pattern, length: int) -> Cell:
     """The same cell with sequences of another length, and as many buckets as `attention` makes of it."""
     config = ReformerConfig(**dict(cell.config) | {"max_len": length, "attention": attention})
     return Cell(**dict(cell) | {"config": config, "length": length})

@@ -33,6 +33,8 @@ FIRST_TO_BE_KILLED = "1000"
 MOST_FILE_BYTES = 2**30
 """That a cell's process may write into one file: its log, above all. The trace of a step with very many blocks comes to
 some tens of MiB."""
+MOST_CHECKPOINT_BYTES = 2**34
+"""The same of one that trains: a model of a thousand million parameters, with what Adam keeps of each."""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
@@ -139,7 +141,7 @@ def _do(work: Work, request: Request, answers: BinaryIO) -> None:
     log = os.open(request.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    _limit_files()
+    _limit_files(MOST_CHECKPOINT_BYTES if request.training else MOST_FILE_BYTES)
     if sys.platform == "linux":
         Path("/proc/self/oom_score_adj").write_text(FIRST_TO_BE_KILLED)
     outcome = work.attempt(request)
@@ -150,10 +152,10 @@ def _do(work: Work, request: Request, answers: BinaryIO) -> None:
     draft.replace(request.outcome_path)
 
 
-def _limit_files() -> None:
+def _limit_files(wanted: int) -> None:
     """Neither what is printed nor the memory image of a crash may fill the disk."""
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    limit = MOST_FILE_BYTES if most == resource.RLIM_INFINITY else min(most, MOST_FILE_BYTES)
+    limit = wanted if most == resource.RLIM_INFINITY else min(most, wanted)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 

@@ -22,6 +22,8 @@ def build_trial(cell: Cell) -> Trial:
             return huggingface.model_trial(cell) if whole else huggingface.attention_trial(cell)
         case "lucidrains":
             return lucidrains.model_trial(cell) if whole else lucidrains.attention_trial(cell)
+        case "query_chunked":
+            return dense.query_chunked_trial(cell)
         case "flex":
             return dense.flex_trial(cell)
         case "sdpa_math" | "sdpa_flash" | "sdpa_efficient" | "sdpa_cudnn":

@@ -170,15 +170,16 @@ def printable(text: str) -> str:
 def _upgraded(content: Any) -> Any:  # noqa: ANN401  (whatever the line holds; validation comes after)
     """Content of an older schema in today's form.
 
-    Fields that a config or cell has gained since take their defaults, which are the old behaviour. The one exception
-    are LSH attentions, which were the eager ones. The cell gets the id that follows. What was not measured yet is null,
-    with the reason.
+    Fields that a config or cell has gained since take their defaults, which are the old behaviour. The exceptions are
+    LSH attentions, which were the eager ones, and training, whose recipe was spread over the workload. The cell gets
+    the id that follows. What was not measured yet is null, with the reason.
     """
     if not isinstance(content, dict) or content.get("schema_version") == SCHEMA:
         return content
     version, cell = content.get("schema_version"), content.get("cell")
     if isinstance(version, int) and version < 3:
         cell = _with_eager_attention(cell)
+    cell = _with_recipe(cell)
     return (
         _GAINED["record"]
         | content
@@ -209,8 +210,12 @@ _GAINED: Mapping[str, dict[str, Any]] = {
         "ledger_missing": _BEFORE,
         "requested_bytes": None,
     },
+    "learn": {"peak_bytes": None, "peak_missing": "not measured before schema 5", "n_parameters": None},
 }
-"""What records and measurements of each kind gained in schema 4."""
+"""What records and measurements of each kind gained in schemas 4 and 5."""
+
+_TRAINING_NAMES: Mapping[str, str] = {"bits_per_byte": "bits_per_token", "n_bytes": "n_tokens"}
+"""What fields of a learning curve are called since schema 5."""
 
 
 def _with_what_it_gained(measurement: Any, environment: Any) -> Any:  # noqa: ANN401  (whatever the line holds)
@@ -218,7 +223,33 @@ def _with_what_it_gained(measurement: Any, environment: Any) -> Any:  # noqa: AN
         return measurement
     kind = measurement.get("kind")
     cores = {"cores": environment.get("cores")} if kind == "time" and isinstance(environment, dict) else {}
-    return _GAINED.get(str(kind), {}) | cores | measurement
+    renamed = _with_training_names(measurement) if kind == "learn" else measurement
+    return _GAINED.get(str(kind), {}) | cores | renamed
+
+
+def _with_training_names(part: Any) -> Any:  # noqa: ANN401  (any part of a learning curve)
+    """The same by the names of today."""
+    if isinstance(part, list):
+        return [_with_training_names(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {_TRAINING_NAMES.get(name, name): _with_training_names(value) for name, value in part.items()}
+
+
+_RECIPE = ("steps", "learning_rate", "warmup_steps")
+
+
+def _with_recipe(part: Any) -> Any:  # noqa: ANN401  (any part of a record or a plan)
+    """The same with the recipe of training in one place, as since schema 5; before it there was but one task."""
+    if isinstance(part, list):
+        return [_with_recipe(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if part.get("kind") == "learn" and "recipe" not in part:
+        others = {name: value for name, value in part.items() if name not in (*_RECIPE, "dataset")}
+        task, recipe = part.get("dataset", "enwik8"), {name: part[name] for name in _RECIPE if name in part}
+        return others | {"task": {"kind": task}, "recipe": recipe}
+    return {name: _with_recipe(value) for name, value in part.items()}
 
 
 def _with_eager_attention(part: Any) -> Any:  # noqa: ANN401  (any part of a cell)
@@ -312,7 +343,11 @@ def _write_json(value: BaseModel, path: Path) -> None:
 
 def _read_plan(path: Path) -> Plan:
     """The plan in today's form: one without `scope` in its cells is older than schema 3."""
-    return _read_json(path, Plan, lambda plan: plan if '"scope"' in json.dumps(plan) else _with_eager_attention(plan))
+    return _read_json(path, Plan, _upgraded_plan)
+
+
+def _upgraded_plan(plan: Any) -> Any:  # noqa: ANN401  (whatever the file holds)
+    return _with_recipe(plan if '"scope"' in json.dumps(plan) else _with_eager_attention(plan))
 
 
 def _read_json(path: Path, kind: type[Kind], upgraded: Callable[[Any], Any] = lambda content: content) -> Kind:

@@ -10,6 +10,7 @@ from ablations.harness.estimate import estimate
 from ablations.harness.plausible import Judge
 from ablations.harness.record import Record
 from ablations.harness.store import append, printable
+from ablations.harness.training_files import forget
 from ablations.harness.worklist import Worklist
 
 
@@ -35,6 +36,8 @@ def sweep(work: Worklist, engine: Engine, folder: Path, judge: Judge, console: C
         for found in engine.measure(work, announce):
             record = judge.judged(found)
             append(record, folder)
+            if record.status == "ok":
+                forget(record.cell_id, folder)
             work.give(record)
             done += 1
             spent += estimate(record.cell).seconds

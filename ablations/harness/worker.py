@@ -11,7 +11,7 @@ from typing import assert_never
 
 import torch
 
-from ablations.harness.cell import Capacity, Ceiling, Cell, KernelTimes, Learn, PeakMemory, TimeStep
+from ablations.harness.cell import Capacity, Ceiling, Cell, Exactness, KernelTimes, PeakMemory, TimeStep
 from ablations.harness.environment import cores
 from ablations.harness.errors import MissingExtraError, UnsupportedError
 from ablations.harness.implementations import huggingface, lucidrains
@@ -20,9 +20,11 @@ from ablations.harness.measure.budget import allow, free_bytes
 from ablations.harness.measure.ceiling import measure_ceilings
 from ablations.harness.measurement import Measurement
 from ablations.harness.request import Outcome, OutcomeStatus, Request
+from ablations.harness.training import Learn
 from ablations.harness.workloads.capacity import measure_capacity
+from ablations.harness.workloads.exactness import measure_exactness
 from ablations.harness.workloads.kernels import measure_kernels
-from ablations.harness.workloads.learn import learn
+from ablations.harness.workloads.learning.run import learn
 from ablations.harness.workloads.memory import measure_memory
 from ablations.harness.workloads.time import measure_time
 
@@ -109,8 +111,10 @@ def measure(request: Request) -> Measurement:
         case Capacity():
             return measure_capacity(cell, cell.workload)
         case Learn():
-            assert request.data is not None, "the runner locates the data before it asks for a learning cell"
-            return learn(cell, cell.workload, Path(request.data))
+            data = Path(request.data) if request.data else None
+            return learn(cell, cell.workload, data, request.training)
+        case Exactness():
+            return measure_exactness(cell, cell.workload)
         case Ceiling():
             return measure_ceilings(cell.workload, torch.device(cell.device), torch_dtype(cell), seed=cell.seed)
         case _:

@@ -241,6 +241,9 @@ AnyAttention = Annotated[
     DenseAttention | QueryChunkedAttention | FusedAttention | LocalAttention | LSHAttention, Field(discriminator="kind")
 ]
 
+Pattern = AnyAttention | Annotated[tuple[AnyAttention, ...], Field(min_length=1)]
+"""One attention for all layers, or several that are cycled over them."""
+
 
 def default_bucket_count(max_len: int, chunk_len: int) -> tuple[int, ...]:
     """Two buckets per chunk (paper, section 2), as one even factor or, above 128 buckets, as two."""

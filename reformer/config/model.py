@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reformer.config.attention import TRITON_HEADS, AnyAttention, FusedAttention, LSHAttention
+from reformer.config.attention import TRITON_HEADS, AnyAttention, FusedAttention, LSHAttention, Pattern
 from reformer.config.positions import (
     AnyPositions,
     AxialPositions,
@@ -67,7 +67,7 @@ class ReformerConfig(Frozen):
     d_ff: Count
     n_layers: Annotated[Count, Field(le=MOST_LAYERS)]
     max_len: Count
-    attention: AnyAttention | Annotated[tuple[AnyAttention, ...], Field(min_length=1)]
+    attention: Pattern
     residual: Residual
     positions: AnyPositions = LearnedPositions()
     activation: Literal["gelu", "gelu_tanh", "relu", "swish"] = "gelu"

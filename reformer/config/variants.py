@@ -59,7 +59,9 @@ CONTROLS: Mapping[str, Variant] = MappingProxyType(
         "lsh_checkpointed": Variant(attention=LSHAttention(), residual="checkpointed"),
         "dense_separate_qk": Variant(attention=DenseAttention(share_qk=False), residual="standard"),
         "transformer": Variant(attention=DenseAttention(share_qk=False), residual="single_stream"),
+        "reversible_separate_qk": Variant(attention=DenseAttention(share_qk=False), residual="reversible"),
         "local_only": Variant(attention=LocalAttention(), residual="standard"),
+        "local_reversible": Variant(attention=LocalAttention(), residual="reversible"),
     }
 )
 """Further named settings without which the four corners could mislead: stronger baselines, and LSH without LSH."""

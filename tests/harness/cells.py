@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from ablations.harness.cell import Cell, Learn, TimeStep
+from ablations.harness.cell import Cell, TimeStep
 from ablations.harness.environment import describe
 from ablations.harness.measurement import StepTimes
 from ablations.harness.record import Environment, Record
+from ablations.harness.training import Learn, Recipe
 from reformer.config import CONTROLS, VARIANTS, ReformerConfig
 
 SIZES: dict[str, Any] = {"vocab_size": 256, "d_model": 8, "n_heads": 2, "d_head": 4, "d_ff": 12, "n_layers": 1}
@@ -38,7 +39,8 @@ def cell(variant: str = "dense", *, length: int = 16, seed: int = 0, **changes: 
 
 
 def learning_cell(variant: str, *, steps: int = 4, seed: int = 0) -> Cell:
-    workload = Learn(steps=steps, learning_rate=1e-2, warmup_steps=2, evaluate_every=2, evaluation_windows=3)
+    recipe = Recipe(steps=steps, learning_rate=1e-2, warmup_steps=2)
+    workload = Learn(recipe=recipe, evaluate_every=2, evaluation_windows=3)
     return cell(variant, length=24, workload=workload, batch=2, seed=seed)
 
 

@@ -44,8 +44,17 @@ TRIAL = Experiment(
 )
 
 
-@pytest.mark.parametrize("profile", get_args(Profile))
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda experiment: experiment.name)
+PROFILES: tuple[Profile, ...] = get_args(Profile)
+SCALES = [
+    pytest.param(experiment, profile, id=f"{experiment.name} {profile}")
+    for experiment in EXPERIMENTS
+    for profile in PROFILES
+    if profile in experiment.scales
+]
+OF_PEERS: tuple[Profile, ...] = ("smoke", "cpu", "gpu")
+
+
+@pytest.mark.parametrize(("experiment", "profile"), SCALES)
 def test_every_experiment_expands_at_every_scale(experiment: Experiment, profile: Profile) -> None:
     searches = experiment.searches(profile, "cpu")
     cells = (*experiment.cells(profile, "cpu"), *(one.probe(length) for one in searches for length in ends(one)))
@@ -53,12 +62,13 @@ def test_every_experiment_expands_at_every_scale(experiment: Experiment, profile
     assert len({cell.id for cell in cells}) == len(cells)
     assert all(cell.length == cell.config.max_len for cell in cells)
     # Every named variant keeps its name: nothing else in the grid turns a switch.
-    variants = {cell.config.variant for cell in cells}
-    assert "reformer" in variants
-    assert variants & {"dense", "dense_separate_qk"}
+    scale = experiment.scales[profile]
+    axes = (*(grid.axes for grid in scale.grids), *(search.axes for search in scale.searches))
+    named = {name for one in axes for name in one["variant"]}
+    assert {cell.config.variant for cell in cells} == named
     ours = [one for cell in cells if cell.implementation == "ours" for one in cell.config.attentions]
     backends = {one.backend for one in ours if isinstance(one, LSHAttention)}
-    assert backends == {"triton" if profile == "gpu" else "blocked"}
+    assert backends <= {"triton" if profile in ("gpu", "paper") else "blocked"}
 
 
 def ends(search: Search) -> set[int]:
@@ -87,7 +97,7 @@ def n_hashes(one: Cell) -> tuple[int, ...]:
 
 def peers_by_comparison(profile: Profile) -> dict[Comparison, list[Cell]]:
     """Cells in order of the run; a comparison comes once."""
-    (peers,) = chosen(["peers"])
+    (peers,) = chosen(["peers"], profile)
     runs = [(key, list(cells)) for key, cells in groupby(peers.cells(profile, "cpu"), key=comparison)]
     assert len({key for key, _ in runs}) == len(runs), "a comparison that was left comes again"
     return dict(runs)
@@ -97,13 +107,13 @@ def comparison(one: Cell) -> Comparison:
     return (one.seed, one.length, one.config.n_layers, one.dtype, one.batch, one.scope, one.workload.kind, one.mode)
 
 
-@pytest.mark.parametrize("profile", get_args(Profile))
+@pytest.mark.parametrize("profile", OF_PEERS)
 def test_a_round_visits_all_contenders_of_one_comparison_back_to_back(profile: Profile) -> None:
     seeds = [contenders[0].seed for contenders in peers_by_comparison(profile).values()]
     assert seeds == sorted(seeds)
 
 
-@pytest.mark.parametrize("profile", get_args(Profile))
+@pytest.mark.parametrize("profile", OF_PEERS)
 def test_dense_attention_stands_next_to_every_number_of_hash_rounds(profile: Profile) -> None:
     for contenders in peers_by_comparison(profile).values():
         order = [rounds for rounds, _ in groupby(contenders, key=n_hashes)]
@@ -130,7 +140,7 @@ def names_of(contenders: list[Cell]) -> list[tuple[object, ...]]:
 
 
 def test_on_a_gpu_the_longest_sequences_come_last() -> None:
-    (peers,) = chosen(["peers"])
+    (peers,) = chosen(["peers"], "cpu")
     cells = in_order(make_plan([peers], "gpu", "cuda"))
     longest = max(one.length for one in cells)
     assert longest == 2**20
@@ -139,7 +149,7 @@ def test_on_a_gpu_the_longest_sequences_come_last() -> None:
 
 
 def test_one_of_ours_has_the_buckets_of_lucidrains() -> None:
-    (peers,) = chosen(["peers"])
+    (peers,) = chosen(["peers"], "cpu")
     ours = [one for one in peers.cells("cpu", "cpu") if (one.implementation, one.length) == ("ours", 16384)]
     buckets = {one.config.attentions[0].n_buckets for one in ours if isinstance(one.config.attentions[0], LSHAttention)}
     assert buckets == {(16, 32), (256,)}
@@ -201,7 +211,7 @@ def test_a_point_that_cannot_exist_is_refused_by_name(axis: str, message: str) -
 
 
 def test_a_length_that_a_variant_cannot_serve_is_refused_at_plan_time() -> None:
-    (experiment,) = chosen(["sequence_length"])
+    (experiment,) = chosen(["sequence_length"], "cpu")
     with pytest.raises(UserError, match=r"length=20000.*longer than the 16384 positions of axial shape \(128, 128\)"):
         experiment.with_axis("length", (20000,)).cells("cpu", "cpu")
 
@@ -236,7 +246,25 @@ def test_unknown_profiles_and_experiments_are_refused_by_name() -> None:
     with pytest.raises(UserError, match="no profile 'huge'; known are smoke, cpu, gpu"):
         parse_profile("huge")
     with pytest.raises(UserError, match="no experiment 'width'; known are sequence_length, hash_rounds"):
-        chosen(["depth", "width"])
+        chosen(["depth", "width"], "cpu")
+
+
+def test_an_experiment_without_the_profile_is_left_out_unless_it_is_named() -> None:
+    everything, at_cpu = ({one.name for one in chosen((), profile)} for profile in ("smoke", "cpu"))
+    assert "inversion" in everything - at_cpu
+    assert [one.name for one in chosen(["inversion", "depth"], "paper-cpu")] == ["depth", "inversion"]
+    with pytest.raises(UserError, match="Experiment inversion has no profile cpu; it has smoke, paper-cpu, paper"):
+        chosen(["depth", "inversion"], "cpu")
+
+
+@pytest.mark.parametrize(("measured", "again"), [("cpu", "paper-cpu"), ("gpu", "paper")])
+@pytest.mark.parametrize("name", ["sequence_length", "hash_rounds", "depth", "max_length"])
+def test_what_the_ablations_measure_already_serves_the_paper_s_claims(
+    name: str, measured: Profile, again: Profile
+) -> None:
+    (experiment,) = chosen([name], measured)
+    assert experiment.cells(again, "cpu") == experiment.cells(measured, "cpu")
+    assert experiment.searches(again, "cpu") == experiment.searches(measured, "cpu")
 
 
 def test_every_axis_can_be_named() -> None:
@@ -286,17 +314,17 @@ def test_planning_imports_no_torch() -> None:
 import sys
 import ablations.cli, ablations.report.render, ablations.harness.sweep, ablations.harness.estimate
 from ablations.harness.plan import in_order, make_plan
-from ablations.suite import EXPERIMENTS
-assert in_order(make_plan(EXPERIMENTS, "gpu", "cuda"))
+from ablations.suite import chosen
+assert in_order(make_plan(chosen((), "paper"), "paper", "cuda"))
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("profile", get_args(Profile))
+@pytest.mark.parametrize("profile", PROFILES)
 def test_every_run_begins_each_round_with_the_ceilings_of_the_types_that_it_uses(profile: Profile) -> None:
-    for names in (["peers"], ["depth"]):
-        experiments = chosen(names)
+    for names in (["peers"] if profile in OF_PEERS else ["inversion"], ["depth"]):
+        experiments = chosen(names, profile)
         used = {one.dtype for experiment in experiments for one in experiment.cells(profile, "cpu")}
         cells = in_order(make_plan(with_ceilings(experiments, profile, "cpu"), profile, "cpu"))
         ceilings = [one for one in cells if one.scope == "machine"]
@@ -309,6 +337,6 @@ def test_every_run_begins_each_round_with_the_ceilings_of_the_types_that_it_uses
 
 
 def test_an_axis_of_the_experiments_leaves_the_ceilings_as_they_are() -> None:
-    (depth,) = chosen(["depth"])
+    (depth,) = chosen(["depth"], "smoke")
     once, again = (with_ceilings([one], "smoke", "cpu")[0] for one in (depth, depth.with_axis("length", (96,))))
     assert once == again

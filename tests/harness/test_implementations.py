@@ -17,11 +17,12 @@ from ablations.harness.implementations.inputs import vectors
 from ablations.harness.measurement import PeakBytes
 from ablations.harness.request import Outcome, Request
 from ablations.harness.steps import build_trial
+from ablations.harness.workloads.memory import measure_memory
 from reformer.config import CONTROLS, VARIANTS, LSHAttention, ReformerConfig
 
 BATCH, HEADS, LENGTH, HEAD_WIDTH = 3, 2, 40, 6
 CHUNK, ROUNDS, LAYERS = 5, 4, 7
-RUNNING: tuple[Implementation, ...] = ("ours", "huggingface", "lucidrains", "sdpa_math", "sdpa_flash")
+RUNNING: tuple[Implementation, ...] = ("ours", "huggingface", "lucidrains", "query_chunked", "sdpa_math", "sdpa_flash")
 WITH_MODELS: tuple[Implementation, ...] = ("ours", "huggingface", "lucidrains")
 
 Attempt = Callable[[Cell], Outcome]
@@ -114,14 +115,32 @@ def test_a_trial_leaves_no_trace_in_the_random_stream_of_the_process() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("implementation", ["sdpa_math", "sdpa_flash"])
+@pytest.mark.parametrize("implementation", ["query_chunked", "sdpa_math", "sdpa_flash"])
 def test_a_pinned_backend_is_dense_causal_attention(implementation: Implementation) -> None:
-    one = cell(implementation)
+    # Two chunks of queries, the second one shorter.
+    length = 173
+    one = cell(implementation, length=length)
     query, key, value, _ = vectors(one, 4)
     score = (query @ key.transpose(2, 3) * HEAD_WIDTH**-0.5).masked_fill(
-        torch.ones(LENGTH, LENGTH, dtype=torch.bool).triu(1), -torch.inf
+        torch.ones(length, length, dtype=torch.bool).triu(1), -torch.inf
     )
     torch.testing.assert_close(build_trial(one).output(), score.softmax(-1) @ value)
+
+
+def test_chunks_of_queries_keep_no_scores_for_the_backward_pass() -> None:
+    length = 384
+    scores = 4 * BATCH * HEADS * length**2
+    peak = {one: peak_bytes(cell(one, length=length)) for one in IN_FULL_AND_IN_CHUNKS}
+    # Weights, and gradients of both weights and scores; of a third of the queries at a time.
+    assert peak["sdpa_math"] > 3 * scores
+    assert peak["query_chunked"] < 1.5 * scores
+
+
+IN_FULL_AND_IN_CHUNKS: tuple[Implementation, ...] = ("sdpa_math", "query_chunked")
+
+
+def peak_bytes(one: Cell) -> int:
+    return measure_memory(one, PeakMemory(mode="forward_backward", resident=False)).peak_bytes
 
 
 @pytest.mark.parametrize(

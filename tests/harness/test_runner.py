@@ -17,6 +17,7 @@ from ablations.harness.measurement import Ceilings, LearningCurve, PeakBytes, St
 from ablations.harness.plan import pending
 from ablations.harness.request import Request
 from ablations.harness.runner import Runner, _outcome, _read_outcome, seconds_asleep
+from ablations.harness.training import Learn
 from reformer.config import LSHAttention
 from tests.harness.cells import cell, config, here, learning_cell
 
@@ -205,17 +206,44 @@ def test_all_variants_of_a_seed_learn_from_the_same_weights_and_windows(runner: 
         curves[variant] = measurement
     dense, reversible = curves["dense"], curves["reversible_only"]
     assert [evaluation.step for evaluation in dense.evaluations] == [2, 4, 5]
-    assert dense.evaluations[-1].bits_per_byte < dense.points[0].bits_per_byte
+    assert dense.evaluations[-1].bits_per_token < dense.points[0].bits_per_token
     # The same function, the same weights and windows: only float32 rounding can tell the two apart.
     for one, other in zip(dense.points, reversible.points, strict=True):
-        assert one.bits_per_byte == pytest.approx(other.bits_per_byte, abs=1e-3)
+        assert one.bits_per_token == pytest.approx(other.bits_per_token, abs=1e-3)
     assert "validation" in dense.split
 
 
 def test_a_learning_run_repeats_itself(runner: Runner, text: Path) -> None:
     runs = [runner.run(learning_cell("reformer", seed=3), text, timeout_seconds=60).measurement for _ in range(2)]
-    losses = [[point.bits_per_byte for point in run.points] for run in runs if isinstance(run, LearningCurve)]
+    losses = [[point.bits_per_token for point in run.points] for run in runs if isinstance(run, LearningCurve)]
     assert losses[0] == losses[1]
+
+
+def test_a_training_run_whose_process_is_killed_goes_on_from_its_checkpoint(
+    runner: Runner, text: Path, tmp_path: Path
+) -> None:
+    one = learning_cell("reformer", steps=400)
+    whole = runner.run(one, text, timeout_seconds=120).measurement
+    environment = here().model_copy(update={"dirty": False, "commit": "0123abcd4567"})
+    with Runner(environment, folder=tmp_path, checkpoint_seconds=0.0) as mortal:
+        killing = threading.Thread(target=kill_while_training, args=(mortal, tmp_path / "training" / f"{one.id}.curve"))
+        killing.start()
+        killed = mortal.run(one, text, timeout_seconds=120)
+        killing.join()
+        resumed = mortal.run(one, text, timeout_seconds=120).measurement
+    assert killed.status == "killed"
+    assert isinstance(whole, LearningCurve)
+    assert isinstance(resumed, LearningCurve)
+    assert len(resumed.resumed_after) == 1
+    assert [point.bits_per_token for point in resumed.points] == [point.bits_per_token for point in whole.points]
+
+
+def kill_while_training(runner: Runner, curve: Path) -> None:
+    """Kill the cell's process some steps after its checkpoint."""
+    while not curve.exists() or len(curve.read_text().splitlines()) < 9:
+        time.sleep(0.01)
+    for process in server_of(runner).children():
+        process.kill()
 
 
 def test_the_server_prints_nothing_between_its_answers() -> None:
@@ -230,7 +258,9 @@ def test_the_server_prints_nothing_between_its_answers() -> None:
 
 def test_training_that_diverges_becomes_an_error_record(runner: Runner, text: Path) -> None:
     one = learning_cell("dense", steps=30)
-    wild = one.model_copy(update={"workload": one.workload.model_copy(update={"learning_rate": 1e30})})
+    assert isinstance(one.workload, Learn)
+    recipe = one.workload.recipe.model_copy(update={"learning_rate": 1e30})
+    wild = one.model_copy(update={"workload": one.workload.model_copy(update={"recipe": recipe})})
     record = runner.run(wild, text, timeout_seconds=60)
     assert record.status == "error"
     assert record.reason

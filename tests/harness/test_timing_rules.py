@@ -4,22 +4,21 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 
 import ablations
-from ablations.data.enwik8 import Split
-from ablations.harness.cell import Learn
-from ablations.harness.measurement import Evaluation
-from ablations.harness.workloads import learn as learning
-from reformer.model import ReformerLM
+from ablations.harness.training import Learn
+from ablations.harness.workloads.learning import run as learning
+from ablations.harness.workloads.learning.batches import Batch
+from ablations.harness.workloads.learning.evaluation import Score
 from tests.harness.cells import learning_cell
 
 PACKAGE = Path(ablations.__file__).parent
 TIMER = "harness/measure/time.py"
 EXCEPTIONS = {
     # Seconds of training are no step's time: they go on from step to step, and each waits for its loss.
-    "harness/workloads/learn.py",
+    "harness/workloads/learning/run.py",
 }
 CLOCKS = {
     "time.perf_counter",
@@ -90,24 +89,36 @@ class Hours:
         return self.now
 
 
+class Blank:
+    """Material without content."""
+
+    description = "nothing"
+    asks_for_accuracy = False
+
+    def training(self, _step: int) -> Batch:
+        return Batch((torch.zeros(2, 24, dtype=torch.int64),), torch.zeros(2, 24, dtype=torch.int64))
+
+    def held_out(self, _windows: int) -> Iterator[Batch]:
+        yield self.training(0)
+
+
 def test_evaluation_takes_no_time_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Hours()
 
-    def train(*_: object) -> float:
+    def take_step(*_: object, **__: object) -> float:
         clock.now += 1
         return 8.0
 
-    def evaluate(_model: ReformerLM, _split: Split, _cell: object, _workload: Learn, step: int, s: float) -> Evaluation:
+    def score(*_: object, **__: object) -> Score:
         clock.now += 3600
-        return Evaluation(step=step, seconds=s, bits_per_byte=8.0, n_bytes=1)
+        return Score(8.0, 1, None)
 
-    text = np.zeros(400, dtype=np.uint8)
-    monkeypatch.setattr(learning, "read_split", lambda _: Split(train=text, validation=text, test=text))
+    monkeypatch.setattr(learning, "build_material", lambda *_: Blank())
     monkeypatch.setattr(learning, "time", clock)
-    monkeypatch.setattr(learning, "_train", train)
-    monkeypatch.setattr(learning, "_evaluate", evaluate)
+    monkeypatch.setattr(learning, "take_step", take_step)
+    monkeypatch.setattr(learning, "score", score)
     one = learning_cell("dense", steps=7)
     assert isinstance(one.workload, Learn)
-    curve = learning.learn(one, one.workload, Path("unused"))
+    curve = learning.learn(one, one.workload, None)
     assert [point.seconds for point in curve.points] == [1, 2, 3, 4, 5, 6, 7]
     assert [(one.step, one.seconds) for one in curve.evaluations] == [(2, 2), (4, 4), (6, 6), (7, 7)]

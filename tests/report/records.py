@@ -6,9 +6,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ablations.harness.cell import Capacity, Ceiling, Cell, KernelTimes, Learn, PeakMemory, TimeStep, Workload
+from ablations.harness.cell import (
+    Capacity,
+    Ceiling,
+    Cell,
+    Exactness,
+    Implementation,
+    KernelTimes,
+    PeakMemory,
+    TimeStep,
+    Workload,
+)
 from ablations.harness.measurement import (
+    AttentionSeen,
     Ceilings,
+    ConditionResult,
+    Discrepancy,
     Evaluation,
     KernelSeconds,
     KernelTime,
@@ -19,10 +32,12 @@ from ablations.harness.measurement import (
     StepTimes,
     Trained,
     TrainingPoint,
+    Translations,
 )
 from ablations.harness.record import Environment, Record, Status
 from ablations.harness.store import MachineResults, Plan, PlannedExperiment
-from reformer.config import CONTROLS, VARIANTS, LSHAttention, ReformerConfig
+from ablations.harness.training import Condition, Duplication, Images64, Learn, Multi30k, Recipe
+from reformer.config import CONTROLS, VARIANTS, DenseAttention, LSHAttention, ReformerConfig
 
 CORNERS = tuple(VARIANTS)
 LINEUP = (*CORNERS, "dense_query_chunked", "dense_fused")
@@ -33,9 +48,25 @@ STEP_WORKLOADS: tuple[Workload, ...] = (
     TimeStep(mode="forward_backward"),
     PeakMemory(mode="forward_backward"),
 )
-LEARN = Learn(steps=60, learning_rate=0.002, warmup_steps=7, evaluate_every=10, evaluation_windows=5)
+RECIPE = Recipe(steps=60, learning_rate=0.002, warmup_steps=7)
+LEARN = Learn(recipe=RECIPE, evaluate_every=10, evaluation_windows=5)
+ROUNDS = (8, 4, 2, 1)
+DUPLICATE = Learn(
+    task=Duplication(),
+    recipe=RECIPE,
+    evaluate_every=20,
+    evaluation_windows=5,
+    conditions=(
+        Condition(name="dense", attention=DenseAttention()),
+        *(Condition(name=f"lsh_{rounds}", attention=LSHAttention(n_hashes=rounds)) for rounds in ROUNDS),
+    ),
+)
+"""The paper's Table 2: a model trained with some attention is evaluated with another."""
+PAINT = Learn(task=Images64(), recipe=RECIPE, evaluate_every=20, evaluation_windows=5, observed_windows=2)
+TRANSLATE = Learn(task=Multi30k(), recipe=RECIPE, evaluate_every=20, evaluation_windows=5)
 
 TIME_EXPONENTS = {"dense": 2.0, "reformer": 1.1, "lsh_only": 1.1}
+DENSE_FACTORS = {"query_chunked": 1.4, "sdpa_math": 1.2, "sdpa_flash": 0.3}
 MEMORY_EXPONENTS = {"dense": 2.0, "reformer": 1.0, "lsh_only": 1.0}
 
 Outcome = tuple[Status, str] | None
@@ -95,6 +126,7 @@ def cell(
         max_len=length,
         attention=attention,
         residual=known.residual,
+        cross_attention=isinstance(workload, Learn) and isinstance(workload.task, Multi30k),
     )
     return Cell.model_validate(
         {
@@ -139,6 +171,8 @@ def planted_seconds(one: Cell) -> float:
     reversible = 1.3 if one.config.residual == "reversible" else 1.0
     return (
         2e-3
+        * one.batch
+        * DENSE_FACTORS.get(one.implementation, 1.0)
         * math.pow(one.length / 512, exponent)
         * one.config.n_layers
         * math.pow(rounds, 0.8)
@@ -171,6 +205,14 @@ def measurement(one: Cell, *, noise: float = 0.03) -> Measurement:
             return KernelSeconds(kernels=(KernelTime(name="attend_kernel", calls=10, seconds=0.25),), steps=10)
         case Capacity(budget_bytes=budget):
             return Trained(budget_bytes=budget or 2**34, seconds=0.5)
+        case Exactness():
+            return Discrepancy(
+                largest_difference=3e-6,
+                largest_value=4.5,
+                relative_difference=2e-7,
+                n_compared=0 if one.workload.check == "parameters" else 789,
+                n_parameters=123_456,
+            )
 
 
 def ceilings(*, flops: float = 2.5e12, bandwidth: float = 1.5e12) -> Ceilings:
@@ -226,17 +268,87 @@ def _peak(one: Cell) -> PeakBytes:
 def _curve(one: Cell, learn: Learn, generator: np.random.Generator) -> LearningCurve:
     floor = {"dense": 2.1, "reversible_only": 2.12, "lsh_only": 2.3, "reformer": 2.33}.get(one.config.variant, 2.5)
     floor += float(generator.normal(0, 0.03))
-    step_seconds = planted_seconds(one)
-    points = [(step, step * step_seconds, floor + 5.5 * (1 + step / 4) ** -0.9) for step in range(1, learn.steps + 1)]
+    step_seconds, recipe = planted_seconds(one), learn.recipe
+    points = [(step, step * step_seconds, floor + 5.5 * (1 + step / 4) ** -0.9) for step in range(1, recipe.steps + 1)]
+    counted = isinstance(learn.task, Duplication)
     return LearningCurve(
-        points=tuple(TrainingPoint(step=step, seconds=s, bits_per_byte=b) for step, s, b in points),
+        points=tuple(TrainingPoint(step=step, seconds=s, bits_per_token=b) for step, s, b in points),
         evaluations=tuple(
-            Evaluation(step=step, seconds=s, bits_per_byte=b, n_bytes=5 * one.length)
+            Evaluation(
+                step=step,
+                seconds=s,
+                bits_per_token=b,
+                n_tokens=5 * one.length,
+                accuracy=planted_accuracy(one, None) if counted else None,
+            )
             for step, s, b in points
             if step % learn.evaluate_every == 0
         ),
         tokens_per_step=one.batch * one.length,
         split="first 90 MB trained on, next 5 MB held out",
+        conditions=tuple(_condition(one, asked.name, counted=counted) for asked in learn.conditions),
+        attention=_attention(one) if learn.observed_windows else (),
+        translations=_translations(one) if isinstance(learn.task, Multi30k) else None,
+        peak_bytes=planted_bytes(one) + one.seed,
+        peak_missing=None,
+        n_parameters=123_456,
+    )
+
+
+def planted_accuracy(one: Cell, condition: str | None) -> float:
+    """Share of right predictions: each halving of the rounds below those of training costs a tenth."""
+    rounds = max((a.n_hashes for a in one.config.attentions if isinstance(a, LSHAttention)), default=16)
+    asked = rounds if condition is None else 16 if condition == "dense" else int(condition.removeprefix("lsh_"))
+    lost = max(0.0, math.log2(rounds / asked))
+    return max(0.0, 1 - 0.1 * lost - 0.01 * one.seed)
+
+
+def _condition(one: Cell, name: str, *, counted: bool) -> ConditionResult:
+    right = planted_accuracy(one, name) if counted else None
+    return ConditionResult(condition=name, bits_per_token=3.5 + one.seed / 4, n_tokens=35, accuracy=right)
+
+
+def _attention(one: Cell) -> tuple[AttentionSeen, ...]:
+    """Every further round sees half of what is left."""
+    return tuple(
+        AttentionSeen(
+            layer=layer,
+            recall=tuple(1 - 0.5 ** (r + 1 + layer / 4 + one.seed / 16) for r in range(attention.n_hashes)),
+            largest_bucket=1.5 + layer + one.seed / 2,
+            empty_buckets=0.125 * layer,
+            n_queries=77,
+        )
+        for layer, attention in enumerate(one.config.attentions)
+        if isinstance(attention, LSHAttention)
+    )
+
+
+def _translations(one: Cell) -> Translations:
+    return Translations(bleu=27.3 + one.seed, n_sentences=11, signature="nrefs:1|case:mixed")
+
+
+def constant_tokens(
+    *, lengths: Sequence[int] = (256, 512, 1024, 2048), tokens: int = 2048, seeds: Sequence[int] = (0, 1)
+) -> tuple[Cell, ...]:
+    """Attention alone, ours in several rounds beside three dense baselines, at as many tokens in each step."""
+    dense: tuple[tuple[Implementation, str, int], ...] = (
+        ("query_chunked", "dense", 2),
+        ("sdpa_math", "dense", 2),
+        ("sdpa_flash", "dense", 2),
+    )
+    contenders: tuple[tuple[Implementation, str, int], ...] = (
+        *(("ours", "lsh_only", rounds) for rounds in ROUNDS),
+        *dense,
+    )
+    return tuple(
+        Cell.model_validate(
+            dict(cell("constant_tokens", variant, workload, length=length, n_hashes=rounds, seed=seed))
+            | {"batch": tokens // length, "scope": "attention", "implementation": implementation}
+        )
+        for seed in seeds
+        for length in lengths
+        for implementation, variant, rounds in contenders
+        for workload in STEP_WORKLOADS[:2]
     )
 
 

@@ -1,7 +1,7 @@
-"""Causal or full dense attention with separate queries and keys: PyTorch's fused kernels, each pinned.
+"""Causal or full dense attention with separate queries and keys: PyTorch's fused kernels, each pinned, and our chunks.
 
 PyTorch chooses among the backends of `scaled_dot_product_attention` in silence; here each is asked for by itself, and
-one that cannot run is refused with PyTorch's reason.
+one that cannot run is refused with PyTorch's reason. The paper's baseline takes a chunk of queries at a time.
 """
 
 import warnings
@@ -18,6 +18,8 @@ from ablations.harness.cell import Cell, PeakMemory, TimeStep
 from ablations.harness.errors import UnsupportedError
 from ablations.harness.implementations.inputs import vectors
 from ablations.harness.trial import Trial
+from reformer.config import QueryChunkedAttention
+from reformer.functional.dense import query_chunked_attention
 
 BACKENDS: Mapping[str, SDPBackend] = MappingProxyType(
     {
@@ -55,6 +57,23 @@ def sdpa_trial(cell: Cell, name: Literal["sdpa_math", "sdpa_flash", "sdpa_effici
             return torch.nn.functional.scaled_dot_product_attention(
                 query_BHLK, key_BHLK, value_BHLK, is_causal=cell.config.causal
             )
+
+    return _trial(cell, attend, attend)
+
+
+def query_chunked_trial(cell: Cell) -> Trial:
+    """Our dense attention a chunk of queries at a time, recomputed in the backward pass (paper, section 2)."""
+    scale = float(cell.config.d_head**-0.5)
+
+    def attend(query_BHLK: Tensor, key_BHLK: Tensor, value_BHLK: Tensor) -> Tensor:
+        return query_chunked_attention(
+            query_BHLK,
+            key_BHLK * scale,
+            value_BHLK,
+            causal=cell.config.causal,
+            exclude_self=False,
+            query_chunk_len=QueryChunkedAttention().query_chunk_len,
+        )
 
     return _trial(cell, attend, attend)
 

@@ -1,94 +1,123 @@
-"""Training on real text, and the held-out bits per byte along the way."""
+"""A training run from its first step to the last question."""
 
 import math
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from ablations.data.enwik8 import Split, read_split
-from ablations.harness.cell import Cell, Learn
-from ablations.harness.implementations.ours import build_model
+from ablations.harness.cell import Cell
+from ablations.harness.measure.memory import peak_cuda_bytes, peak_tensor_bytes
 from ablations.harness.measurement import Evaluation, LearningCurve, TrainingPoint
-from reformer.model import ReformerLM
+from ablations.harness.training import Learn
+from ablations.harness.training_files import TrainingFiles
+from ablations.harness.workloads.learning.attention import attention_seen
+from ablations.harness.workloads.learning.batches import Material, Model
+from ablations.harness.workloads.learning.checkpoint import Diary, Progress
+from ablations.harness.workloads.learning.evaluation import score, under_conditions
+from ablations.harness.workloads.learning.recipe import build_optimiser, take_step
+from ablations.harness.workloads.learning.tasks import build_learner, build_material
+from ablations.harness.workloads.learning.translation import translations
 from reformer.randomness import derived_seed
 
-CLIP_NORM = 1.0
-LAST_RATE = 0.1
-"""Fraction of the learning rate left at the last step."""
 
+def learn(cell: Cell, workload: Learn, data: Path | None, files: TrainingFiles | None = None) -> LearningCurve:
+    """Train the cell's model, evaluate it along the way, and ask it in the end what the workload asks.
 
-def learn(cell: Cell, workload: Learn, data: Path) -> LearningCurve:
-    """Train the cell's model and evaluate it on the validation part.
+    Every variant of one seed starts from the same weights and sees the same batches in the same order. A run that was
+    interrupted goes on from its checkpoint, and on a CPU computes the very bits that it would have computed.
 
-    Every variant of one seed starts from the same weights and sees the same windows in the same order.
+    Args:
+        cell: What.
+        workload: Of the cell.
+        data: The task's data set; `None` where it has none.
+        files: For checkpoint and curve; without it an interrupted run begins again.
+
+    Raises:
+        FloatingPointError: The loss is not finite.
     """
-    split = read_split(data)
-    model = build_model(cell)
-    optimiser = torch.optim.Adam(model.parameters(), lr=workload.learning_rate, betas=(0.9, 0.98), eps=1e-9)
-    windows = np.random.default_rng(derived_seed(cell.seed, "windows"))
-    points: list[TrainingPoint] = []
-    evaluations: list[Evaluation] = []
-    seconds = 0.0
-    for step in range(1, workload.steps + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = workload.learning_rate * _rate(step, workload)
-        started = time.perf_counter()
-        bits = _train(model, optimiser, _random_windows(split.train, windows, cell), derived_seed(cell.seed, step))
-        seconds += time.perf_counter() - started
-        if not math.isfinite(bits):
-            raise FloatingPointError(f"training diverged: the loss of step {step} is {bits}")
-        points.append(TrainingPoint(step=step, seconds=seconds, bits_per_byte=bits))
-        if step % workload.evaluate_every == 0 or step == workload.steps:
-            evaluations.append(_evaluate(model, split, cell, workload, step, seconds))
+    material, model = build_material(cell, workload.task, data), build_learner(cell, workload.task)
+    optimiser = build_optimiser(model, workload.recipe)
+    run = _Run(cell, workload, material, model, optimiser)
+    diary = Diary(files)
+    progress = diary.resume(model, optimiser)
+    with diary.open(progress):
+        stopped = run.train(progress, diary)
     return LearningCurve(
-        points=tuple(points),
-        evaluations=tuple(evaluations),
-        tokens_per_step=cell.batch * cell.length,
-        split=split.description,
+        points=tuple(progress.points),
+        evaluations=tuple(progress.evaluations),
+        tokens_per_step=material.training(progress.step).n_tokens,
+        split=material.description,
+        conditions=under_conditions(model, material, workload, cell),
+        attention=attention_seen(model, material, workload, cell),
+        translations=translations(model, material, workload, cell),
+        # The last: it takes one more step.
+        peak_bytes=run.peak_bytes(progress.step + 1),
+        peak_missing=None,
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        resumed_after=tuple(progress.resumed_after),
+        stopped=stopped,
     )
 
 
-def _rate(step: int, workload: Learn) -> float:
-    """Linear warm-up to 1, then linear decay to `LAST_RATE`."""
-    if step <= workload.warmup_steps:
-        return step / workload.warmup_steps
-    left = (workload.steps - step) / max(1, workload.steps - workload.warmup_steps)
-    return LAST_RATE + (1 - LAST_RATE) * left
+class _Run:
+    """What takes the steps of a run."""
 
+    def __init__(
+        self, cell: Cell, workload: Learn, material: Material, model: Model, optimiser: torch.optim.Optimizer
+    ) -> None:
+        self._cell, self._workload, self._material = cell, workload, material
+        self._model, self._optimiser = model, optimiser
 
-def _train(model: ReformerLM, optimiser: torch.optim.Optimizer, window_BL: Tensor, seed: int) -> float:
-    model.train()
-    loss = model.loss(window_BL[:, :-1], window_BL[:, 1:], seed=seed)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-    optimiser.step()
-    return float(loss.detach()) / math.log(2)
+    def train(self, progress: Progress, diary: Diary) -> str | None:
+        """Take all steps that are left; the rule that ended it early, if one did."""
+        recipe, every = self._workload.recipe, self._workload.evaluate_every
+        for step in range(progress.step + 1, recipe.steps + 1):
+            progress.points.append(self._step(step, progress.seconds))
+            diary.note(progress.points[-1])
+            if step % every == 0 or step == recipe.steps:
+                progress.evaluations.append(self._evaluate(step, progress.seconds))
+                diary.note(progress.evaluations[-1])
+                if self._is_enough(progress.evaluations[-1]):
+                    return f"accuracy of at least {recipe.stop_at_accuracy:g} at an evaluation, after step {step}"
+            diary.save_now_and_then(progress, self._model, self._optimiser)
+        return None
 
+    def _step(self, step: int, seconds: float) -> TrainingPoint:
+        started = time.perf_counter()
+        bits = self._take(step)
+        seconds += time.perf_counter() - started
+        if not math.isfinite(bits):
+            raise FloatingPointError(f"training diverged: the loss of step {step} is {bits}")
+        return TrainingPoint(step=step, seconds=seconds, bits_per_token=bits)
 
-def _random_windows(text: NDArray[np.uint8], windows: np.random.Generator, cell: Cell) -> Tensor:
-    starts = windows.integers(0, len(text) - cell.length, size=cell.batch)
-    return _windows(text, starts, cell)
+    def _take(self, step: int) -> float:
+        batch = self._material.training(step).to(self._cell.device)
+        seed = derived_seed(self._cell.seed, step)
+        return take_step(self._model, self._optimiser, batch, self._workload.recipe, step=step, seed=seed)
 
+    def _evaluate(self, step: int, seconds: float) -> Evaluation:
+        found = score(
+            self._model,
+            self._material.held_out(self._workload.evaluation_windows),
+            self._workload,
+            self._cell,
+            accuracy=self._material.asks_for_accuracy,
+        )
+        return Evaluation(step=step, seconds=seconds, **found._asdict())
 
-def _windows(text: NDArray[np.uint8], starts: NDArray[np.int64], cell: Cell) -> Tensor:
-    rows = np.stack([text[start : start + cell.length + 1] for start in starts])
-    return torch.from_numpy(rows.astype(np.int64)).to(cell.device)
+    def _is_enough(self, evaluation: Evaluation) -> bool:
+        wanted = self._workload.recipe.stop_at_accuracy
+        return wanted is not None and evaluation.accuracy is not None and evaluation.accuracy >= wanted
 
+    def peak_bytes(self, step: int) -> int:
+        """Of one more step: what is there before it, and what rises above."""
+        self._optimiser.zero_grad(set_to_none=True)
+        state = (value for entry in self._optimiser.state.values() for value in entry.values())
+        held = [*self._model.parameters(), *(value for value in state if isinstance(value, torch.Tensor))]
 
-@torch.no_grad()
-def _evaluate(model: ReformerLM, split: Split, cell: Cell, workload: Learn, step: int, seconds: float) -> Evaluation:
-    """Bits per byte on windows spread evenly over the validation part, hashed alike at every evaluation."""
-    model.eval()
-    starts = np.linspace(0, len(split.validation) - cell.length - 1, workload.evaluation_windows).astype(np.int64)
-    nats = 0.0
-    for first in range(0, len(starts), cell.batch):
-        window_BL = _windows(split.validation, starts[first : first + cell.batch], cell)
-        loss = model.loss(window_BL[:, :-1], window_BL[:, 1:], seed=derived_seed(cell.seed, "evaluation", first))
-        nats += float(loss) * len(window_BL)
-    bits = nats / len(starts) / math.log(2)
-    return Evaluation(step=step, seconds=seconds, bits_per_byte=bits, n_bytes=len(starts) * cell.length)
+        def take() -> None:
+            self._take(step)
+
+        above = peak_cuda_bytes(take).allocated if self._cell.device == "cuda" else peak_tensor_bytes(take)
+        return above + sum(tensor.nbytes for tensor in held)
