@@ -176,7 +176,8 @@ def test_all_that_the_project_installs_is_asked_for() -> None:
     ]
     names = {re.split(r"[>\[]", one)[0].replace("-", "_") for one in wanted} - {"reformer_suite"}
     (needs,) = re.findall(r"needs=\(([^)]*)\)", SCRIPT.read_text())
-    assert set(needs.split()) == {"pynvml" if name == "nvidia_ml_py" else name for name in names}
+    imported_as = {"nvidia_ml_py": "pynvml", "pillow": "PIL"}
+    assert set(needs.split()) == {imported_as.get(name, name) for name in names}
 
 
 def parts() -> dict[str, tuple[int, str]]:

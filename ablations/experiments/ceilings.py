@@ -18,10 +18,14 @@ NOTHING_OF_IT: Mapping[str, Any] = {"vocab_size": 256, "d_model": 64, "n_heads":
 
 ONCE = (0,)
 ROUNDS = (0, 1, 2)
+CPU = (Ceiling(widths=(1024, 2048), copy_bytes=2**28), ROUNDS)
+GPU = (Ceiling(widths=(4096, 8192), copy_bytes=2**31, repeats=20), ROUNDS)
 SIZES: Mapping[Profile, tuple[Ceiling, tuple[int, ...]]] = {
     "smoke": (Ceiling(widths=(512,), copy_bytes=2**24, repeats=4), ONCE),
-    "cpu": (Ceiling(widths=(1024, 2048), copy_bytes=2**28), ROUNDS),
-    "gpu": (Ceiling(widths=(4096, 8192), copy_bytes=2**31, repeats=20), ROUNDS),
+    "cpu": CPU,
+    "gpu": GPU,
+    "paper-cpu": CPU,
+    "paper": GPU,
 }
 """What is multiplied and copied, and in which rounds."""
 

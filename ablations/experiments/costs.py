@@ -1,4 +1,4 @@
-"""What the experiments on time and memory share: two sizes of model, and the grids that cost them."""
+"""What the experiments on time, memory and exactness share: two sizes of model, and the grids that cost them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +13,12 @@ LARGE: Mapping[str, Any] = {"vocab_size": 256, "d_model": 1024, "n_heads": 8, "d
 """The paper's width (section 5). The feed-forward half is not chunked: all lengths run the same program."""
 
 Axes = Mapping[str, tuple[int | str, ...]]
+
+
+def with_axial_positions(model: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+    """The model with two tables of positions of equal width: their parameters are few, and as many at every length."""
+    half = model["d_model"] // 2
+    return {**model, "positions": {"kind": "axial", "shape": shape, "dims": (half, half)}}
 
 
 def time_grid(axes: Axes, *, modes: Sequence[Mode], seeds: tuple[int, ...], seconds: float) -> Grid:

@@ -35,13 +35,18 @@ def _scale(
     return Scale(model=dict(model), grids=(times, memory_grid(axes)))
 
 
+CPU = _scale(SMALL, length=1024, depths=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3, backend="blocked")
+GPU = _scale(LARGE, length=8192, depths=(1, 3, 6, 12, 20), seeds=(0, 1, 2), seconds=1.0, backend="triton")
+
 EXPERIMENT = Experiment(
     name="depth",
     title="Depth",
     question="How do step time and peak memory grow with the number of layers?",
     scales={
         "smoke": _scale(SMALL, length=256, depths=(1, 2, 4), seeds=(0,), seconds=0.1, backend="blocked"),
-        "cpu": _scale(SMALL, length=1024, depths=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3, backend="blocked"),
-        "gpu": _scale(LARGE, length=8192, depths=(1, 3, 6, 12, 20), seeds=(0, 1, 2), seconds=1.0, backend="triton"),
+        "cpu": CPU,
+        "gpu": GPU,
+        "paper-cpu": CPU,
+        "paper": GPU,
     },
 )

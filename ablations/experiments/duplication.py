@@ -62,7 +62,14 @@ EXPERIMENT = Experiment(
             length=32, chunk_len=8, batch=4, steps=10, windows=4, seeds=(0,), backend="blocked", rounds=(4, 1)
         ),
         "paper-cpu": _scale(
-            length=256, chunk_len=16, batch=16, steps=700, windows=64, seeds=(0,), backend="blocked", rounds=(4, 2, 1)
+            length=256,
+            chunk_len=16,
+            batch=8,
+            steps=700,
+            windows=64,
+            seeds=(0, 1, 2),
+            backend="blocked",
+            rounds=(4, 2, 1),
         ),
         "paper": _scale(
             length=1024,

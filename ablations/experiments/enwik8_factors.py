@@ -29,7 +29,7 @@ EXPERIMENT = Experiment(
     question="After the same steps on the same bytes of Wikipedia, how many bits per byte does each switch cost?",
     scales={
         "smoke": _scale(TINY, learn_text(4, 1e-2, 4), batch=2, length=64, n_layers=2, seeds=(0,)),
-        "paper-cpu": _scale(SMALL, learn_text(300, 3e-3, 128), batch=8, length=256, n_layers=3, seeds=(0, 1, 2)),
+        "paper-cpu": _scale(SMALL, learn_text(250, 3e-3, 64), batch=8, length=256, n_layers=3, seeds=(0, 1, 2)),
         "paper": _scale(
             LARGE, learn_text(2000, 3e-4, 256, autocast="bfloat16"), batch=8, length=2048, n_layers=3, seeds=(0, 1, 2)
         ),

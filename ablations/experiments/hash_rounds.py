@@ -35,17 +35,18 @@ def _scale(
     return Scale(model=dict(model), grids=(times, memory_grid(axes)))
 
 
+CPU = _scale(SMALL, length=2048, n_layers=2, rounds=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3, backend="blocked")
+GPU = _scale(LARGE, length=8192, n_layers=3, rounds=(1, 2, 4, 8), seeds=(0, 1, 2), seconds=1.0, backend="triton")
+
 EXPERIMENT = Experiment(
     name="hash_rounds",
     title="Hash rounds",
     question="How do step time and peak memory grow with the number of hash rounds?",
     scales={
         "smoke": _scale(SMALL, length=512, n_layers=2, rounds=(1, 2, 4), seeds=(0,), seconds=0.1, backend="blocked"),
-        "cpu": _scale(
-            SMALL, length=2048, n_layers=2, rounds=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3, backend="blocked"
-        ),
-        "gpu": _scale(
-            LARGE, length=8192, n_layers=3, rounds=(1, 2, 4, 8), seeds=(0, 1, 2), seconds=1.0, backend="triton"
-        ),
+        "cpu": CPU,
+        "gpu": GPU,
+        "paper-cpu": CPU,
+        "paper": GPU,
     },
 )

@@ -57,6 +57,27 @@ def _scale(
     return Scale(model={**model, "positions": positions, "ff_chunk_len": 1024}, searches=(search,))
 
 
+CPU = _scale(
+    SMALL,
+    n_layers=4,
+    start=1024,
+    most=65536,
+    axial_shape=(256, 256),
+    budgets=(256 * 2**20,),
+    seconds=12.0,
+    backend="blocked",
+)
+GPU = _scale(
+    LARGE,
+    n_layers=6,
+    start=4096,
+    most=2**20,
+    axial_shape=(1024, 1024),
+    budgets=(PAPER, None),
+    seconds=60.0,
+    backend="triton",
+)
+
 EXPERIMENT = Experiment(
     name="max_length",
     title="Longest sequence",
@@ -72,25 +93,9 @@ EXPERIMENT = Experiment(
             seconds=2.0,
             backend="blocked",
         ),
-        "cpu": _scale(
-            SMALL,
-            n_layers=4,
-            start=1024,
-            most=65536,
-            axial_shape=(256, 256),
-            budgets=(256 * 2**20,),
-            seconds=12.0,
-            backend="blocked",
-        ),
-        "gpu": _scale(
-            LARGE,
-            n_layers=6,
-            start=4096,
-            most=2**20,
-            axial_shape=(1024, 1024),
-            budgets=(PAPER, None),
-            seconds=60.0,
-            backend="triton",
-        ),
+        "cpu": CPU,
+        "gpu": GPU,
+        "paper-cpu": CPU,
+        "paper": GPU,
     },
 )

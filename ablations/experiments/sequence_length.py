@@ -53,6 +53,29 @@ def _scale(
 
 PAPER_LENGTHS = (1024, 2048, 4096, 8192, 16384, 32768, 65536)
 
+CPU = _scale(
+    SMALL,
+    axial_shape=(128, 128),
+    n_layers=2,
+    forward={EVERYONE: (512, 1024, 2048, 4096), LSH: (8192, 16384)},
+    training={EVERYONE: (512, 1024, 2048, 4096), ("dense",): (8192,), LSH: (8192, 16384)},
+    weighed={EVERYONE: (512, 1024, 2048, 4096), ("dense", *LSH): (8192,)},
+    seeds=(0, 1),
+    seconds=0.3,
+    backend="blocked",
+)
+GPU = _scale(
+    LARGE,
+    axial_shape=(256, 256),
+    n_layers=3,
+    forward={EVERYONE: PAPER_LENGTHS},
+    training={EVERYONE: PAPER_LENGTHS},
+    weighed={EVERYONE: PAPER_LENGTHS},
+    seeds=(0, 1, 2),
+    seconds=1.0,
+    backend="triton",
+)
+
 EXPERIMENT = Experiment(
     name="sequence_length",
     title="Sequence length",
@@ -69,27 +92,9 @@ EXPERIMENT = Experiment(
             seconds=0.1,
             backend="blocked",
         ),
-        "cpu": _scale(
-            SMALL,
-            axial_shape=(128, 128),
-            n_layers=2,
-            forward={EVERYONE: (512, 1024, 2048, 4096), LSH: (8192, 16384)},
-            training={EVERYONE: (512, 1024, 2048, 4096), ("dense",): (8192,), LSH: (8192, 16384)},
-            weighed={EVERYONE: (512, 1024, 2048, 4096), ("dense", *LSH): (8192,)},
-            seeds=(0, 1),
-            seconds=0.3,
-            backend="blocked",
-        ),
-        "gpu": _scale(
-            LARGE,
-            axial_shape=(256, 256),
-            n_layers=3,
-            forward={EVERYONE: PAPER_LENGTHS},
-            training={EVERYONE: PAPER_LENGTHS},
-            weighed={EVERYONE: PAPER_LENGTHS},
-            seeds=(0, 1, 2),
-            seconds=1.0,
-            backend="triton",
-        ),
+        "cpu": CPU,
+        "gpu": GPU,
+        "paper-cpu": CPU,
+        "paper": GPU,
     },
 )

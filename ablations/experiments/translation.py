@@ -13,7 +13,7 @@ from ablations.harness.experiment import Experiment, Scale
 from ablations.harness.training import Learn, Multi30k
 
 TINY = {"vocab_size": 500, "d_model": 32, "n_heads": 2, "d_head": 16, "d_ff": 64, "cross_attention": True}
-SMALL = {"vocab_size": 4000, "d_model": 128, "n_heads": 4, "d_head": 32, "d_ff": 512, "cross_attention": True}
+SMALL = {"vocab_size": 2000, "d_model": 128, "n_heads": 4, "d_head": 32, "d_ff": 512, "cross_attention": True}
 BASE = {"vocab_size": 8000, "d_model": 512, "n_heads": 8, "d_head": 64, "d_ff": 2048, "cross_attention": True}
 """Width, heads and hidden width of the Transformer's base model."""
 

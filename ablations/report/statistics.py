@@ -124,3 +124,32 @@ def per(amount: float, estimate: Estimate) -> Estimate:
     turned = interval and Interval(amount / interval.high, amount / interval.low, interval.kind)
     readings = tuple(amount / reading for reading in estimate.readings)
     return replace(estimate, value=amount / estimate.value, interval=turned, readings=readings)
+
+
+def mean_of(readings: Sequence[float]) -> Estimate:
+    """The mean of one reading per process, of either sign, with a 95 % interval: Student's t on the readings."""
+    values, count = np.asarray(readings, dtype=np.float64), len(readings)
+    value = float(values.mean())
+    if count == 1:
+        return Estimate(value, None, "one process", 1, 1, tuple(readings))
+    reach = t_quantile(count - 1) * float(values.std(ddof=1)) / count**0.5
+    return Estimate(value, Interval(value - reach, value + reach, "95 %"), None, count, count, tuple(readings))
+
+
+def paired_difference(pairs: Sequence[tuple[float, float]]) -> Estimate:
+    """By how much one thing exceeds another: the mean over seeds of the difference of the two of each seed.
+
+    What a seed does to both sides, such as easy windows or a lucky start, leaves their difference alone.
+
+    Args:
+        pairs: For each seed, the one's reading and the other's; at least one.
+    """
+    return mean_of([one - other for one, other in pairs])
+
+
+def scaled(estimate: Estimate, factor: float) -> Estimate:
+    """The same in another unit: everything times `factor`, which is positive."""
+    interval = estimate.interval
+    wider = interval and Interval(interval.low * factor, interval.high * factor, interval.kind)
+    readings = tuple(factor * reading for reading in estimate.readings)
+    return replace(estimate, value=estimate.value * factor, interval=wider, readings=readings)

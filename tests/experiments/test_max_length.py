@@ -28,7 +28,7 @@ GIB = 2**30
 
 
 def searches(profile: Profile, experiment: Experiment = EXPERIMENT) -> tuple[Search, ...]:
-    return experiment.searches(profile, "cuda" if profile == "gpu" else "cpu")
+    return experiment.searches(profile, "cuda" if profile in ("gpu", "paper") else "cpu")
 
 
 def budgets(found_searches: tuple[Search, ...]) -> set[int | None]:

@@ -1,0 +1,1 @@
+"""The paper's claims, and what the records of a machine say about each. Reads records, runs nothing."""

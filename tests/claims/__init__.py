@@ -1,0 +1,1 @@
+"""Tests of the claims registry, over records with planted answers."""
