@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from ablations.harness.engine import Engine, Place
     from ablations.harness.experiment import Experiment, Profile
     from ablations.harness.record import Environment, Record
-    from ablations.harness.store import Plan
+    from ablations.harness.store import MachineResults, Plan
+    from ablations.report.claims_table import ClaimRow
 
 USER_MISTAKE = 2
 CELL_FAILED = 1
 NOT_TRUSTED = 1
-PROFILES = "smoke, cpu, gpu"
+VERDICT_COLOURS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red"}
+"""On a terminal; elsewhere the text is plain."""
+PROFILES = "smoke, cpu, gpu, paper-cpu, paper"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -101,11 +104,11 @@ def run(
         if render_only:
             _render(results, reports)
             return
-        place = _place(engine, address, timeout)
+        place = _place(engine, address, timeout, results)
         size, device = _size_and_device(parse_profile(profile) if profile else None, place.device)
         with place.engine(device) as cells_run_there:
             here = cells_run_there.environment
-            experiments = _with_axes(chosen(only or ()), axis or ())
+            experiments = _with_axes(chosen(only or (), size), axis or ())
             if memory_budget:
                 experiments = _with_budget(experiments, memory_budget, size, here)
             plan = make_plan(with_ceilings(experiments, size, device), size, device)
@@ -144,6 +147,51 @@ def doctor() -> None:
         sys.exit(NOT_TRUSTED)
 
 
+@app.command()
+def claims(
+    results: Annotated[Path, typer.Option(help="Folder of the records.")] = Path("results"),
+    machine: Annotated[str | None, typer.Option(help="Of which machine. Default: all that have records there.")] = None,
+) -> None:
+    """Say of each of the paper's claims what the records bear out; measures nothing.
+
+    Exit codes: 0 whatever the verdicts; 2 wrong use, or no records.
+    """
+    from ablations.claims import listing
+    from ablations.report.claims_table import summary
+
+    for found in _measured(results, machine):
+        name, rows = found.environment.machine, _claims_of(found)
+        typer.secho(f"{listing.shown(name)}\n", bold=True)
+        for row in rows:
+            typer.secho(listing.heading(row), bold=True, fg=VERDICT_COLOURS.get(row.verdict))
+            typer.echo(f"{listing.body(row)}\n")
+        typer.echo(f"{summary(rows)}\n")
+
+
+def _measured(results: Path, machine: str | None) -> "tuple[MachineResults, ...]":
+    """All machines with records, or the one named."""
+    from ablations.harness.errors import UserError
+    from ablations.harness.store import load_results
+
+    remedy = "Measure first, python run_all.py --profile paper-cpu, or name another folder with --results."
+    if not results.is_dir():
+        raise UserError(f"There is no results folder {results}. {remedy}")
+    found = load_results(results)
+    if not found:
+        raise UserError(f"There are no records in {results}. {remedy}")
+    names = [one.environment.machine for one in found]
+    if machine is not None and machine not in names:
+        raise UserError(f"There is no machine {machine!r} in {results}; known are {', '.join(names)}.")
+    return tuple(one for one in found if machine in (None, one.environment.machine))
+
+
+def _claims_of(machine: "MachineResults") -> "tuple[ClaimRow, ...]":
+    from ablations.claims.registry import judge_all
+    from ablations.claims.rows import rows
+
+    return rows(judge_all(machine))
+
+
 def _refuse_options(context: typer.Context) -> None:
     """The options of a run are none of a command's."""
     from ablations.harness.errors import UserError
@@ -152,10 +200,13 @@ def _refuse_options(context: typer.Context) -> None:
     given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
     if given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UserError(f"{context.invoked_subcommand} takes none of the options of a run; leave out {names}.")
+        raise UserError(
+            f"{context.invoked_subcommand} takes none of the options of a run; leave out {names}. An option of its own "
+            "stands behind its name."
+        )
 
 
-def _place(name: str, address: str | None, timeout: float | None) -> "Place":
+def _place(name: str, address: str | None, timeout: float | None, results: Path | None = None) -> "Place":
     """Where cells are to run."""
     from ablations.harness.errors import UserError
 
@@ -169,17 +220,18 @@ def _place(name: str, address: str | None, timeout: float | None) -> "Place":
         raise UserError("--address is that of a Ray cluster; give --engine ray with it.")
     from ablations.harness.engine import ThisMachine
 
-    return ThisMachine(timeout_seconds=timeout)
+    return ThisMachine(timeout_seconds=timeout, results=results)
 
 
 def _size_and_device(profile: "Profile | None", here: "Device") -> "tuple[Profile, Device]":
     from ablations.harness.errors import UserError
 
-    if profile == "gpu" and here != "cuda":
-        raise UserError("Profile gpu needs an NVIDIA GPU, and no driver finds one here. Use --profile cpu.")
+    on_cpu: Profile = "paper-cpu" if profile == "paper" else "cpu"
+    if profile in ("gpu", "paper") and here != "cuda":
+        raise UserError(f"Profile {profile} needs an NVIDIA GPU, and no driver finds one here. Use --profile {on_cpu}.")
     if profile is None:
         return ("gpu", "cuda") if here == "cuda" else ("cpu", "cpu")
-    return profile, "cpu" if profile == "cpu" else here
+    return profile, "cpu" if profile in ("cpu", "paper-cpu") else here
 
 
 def _with_axes(experiments: "Sequence[Experiment]", overrides: Sequence[str]) -> "tuple[Experiment, ...]":
@@ -221,13 +273,15 @@ def _list_cells(plan: "Plan", results: Path, here: "Environment", *, retry_faile
         state = "done " if cell.id in done else "to do"
         typer.echo(f"{state} {needs.seconds:7.1f} s {needs.peak_bytes / 2**20:9.1f} MiB  {cell.id}  {cell.description}")
     total = sum(estimate(cell).seconds for cell in left)
-    more = _more_to_come(left)
+    more = _more_to_come(left, plan)
     typer.echo(f"{len(left)} of {len(planned)} cells to do{more}, about {total / 60:.1f} minutes; all are estimates.")
 
 
-def _more_to_come(left: "Sequence[Cell]") -> str:
+def _more_to_come(left: "Sequence[Cell]", plan: "Plan") -> str:
     """What a number of cells leaves out: each probe of a search but the next."""
-    searches = sum(cell.workload.kind == "capacity" for cell in left)
+    from ablations.harness.plan import in_order
+
+    searches = len({cell.id for cell in left} - {cell.id for cell in in_order(plan)})
     some = "1 search for a length tries" if searches == 1 else f"{searches} searches for a length try"
     return f", and what {some} next" if searches else ""
 
@@ -255,7 +309,7 @@ def _measure(plan: "Plan", results: Path, console: "Console", engine: "Engine", 
         store.record_plan(plan, here, folder)
         if engine.left_out:
             console.print(f"left out, being of another kind: {', '.join(engine.left_out)}", highlight=False)
-        more = _more_to_come(left)
+        more = _more_to_come(left, plan)
         console.print(f"{here.machine}: {len(left)} of {len(planned)} cells to measure{more}", highlight=False)
         try:
             if left:
@@ -298,4 +352,5 @@ def _render(results: Path, reports: Path) -> Path:
     if not results.is_dir():
         raise UserError(f"There is no results folder {results}. Run without --render-only first, or name another.")
     _make_folder(reports)
-    return render(load_results(results), reports)
+    found = load_results(results)
+    return render(found, reports, {one.environment.machine: _claims_of(one) for one in found})

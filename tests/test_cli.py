@@ -76,11 +76,13 @@ def test_the_flags_are_these_and_no_others() -> None:
     ]
 
 
-def test_the_commands_beside_a_run_are_these_and_take_no_flags() -> None:
+def test_the_commands_beside_a_run_are_these_with_these_flags_and_no_others() -> None:
     group = typer.main.get_command(cli.app)
     assert isinstance(group, TyperGroup)
-    assert list(group.commands) == ["doctor"]
-    assert group.commands["doctor"].params == []
+    flags = {
+        name: [option for one in command.params for option in one.opts] for name, command in group.commands.items()
+    }
+    assert flags == {"doctor": [], "claims": ["--results", "--machine"]}
 
 
 def test_help_imports_next_to_nothing() -> None:

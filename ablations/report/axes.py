@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ablations.harness.cell import Cell
+from ablations.harness.cell import Cell, Workload
 
 Setting = float | str
 Place = tuple[Any, ...]
@@ -46,9 +46,10 @@ _ALWAYS_SHOWN = ("batch", "n_buckets")
 def settings(cell: Cell) -> Mapping[str, Setting]:
     """Everything that defines a cell beside its contender, its workload's kind and seed; what is `None` is left out.
 
-    `n_buckets` is the number of buckets, its factors multiplied. A backend is a setting of our code only.
+    `n_buckets` is the number of buckets, its factors multiplied. A backend is a setting of our code only. What a
+    trained model is asked in the end is none of its settings.
     """
-    found = _plain(cell.workload.model_dump(exclude={"kind", "mode"}))
+    found = _of_workload(cell.workload)
     found |= _plain(cell.config.model_dump(exclude={"attention", "residual", "positions"}))
     found |= _plain(cell.config.positions.model_dump(), prefix="positions.")
     for attention in dict.fromkeys(cell.config.attentions):
@@ -56,6 +57,12 @@ def settings(cell: Cell) -> Mapping[str, Setting]:
     if cell.implementation != "ours":
         found.pop("backend", None)
     return found | {"length": cell.length, "batch": cell.batch, "device": cell.device, "dtype": cell.dtype}
+
+
+def _of_workload(workload: Workload) -> dict[str, Setting]:
+    fields = workload.model_dump(exclude={"kind", "mode", "conditions", "observed_windows"})
+    task = _plain(fields.pop("task", {}), prefix="task.")
+    return _plain(fields.pop("recipe", {})) | task | _plain(fields)
 
 
 def _plain(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Setting]:

@@ -168,7 +168,7 @@ def _estimate(group: Group) -> Estimate | None:
         exact = all(peak.method == "profiler_allocation_events" for peak in peaks)
         return of_readings([peak.peak_bytes for peak in peaks], exact=exact)
     if curves := [curve for curve in group.curves if curve.evaluations]:
-        return of_readings([curve.evaluations[-1].bits_per_byte for curve in curves], exact=False)
+        return of_readings([curve.evaluations[-1].bits_per_token for curve in curves], exact=False)
     return None
 
 

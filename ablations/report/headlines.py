@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ablations.report.groups import Group
+from ablations.report.learning import bits_unit, bits_words
 from ablations.report.lines import Fit, ratio, slope
 from ablations.report.statistics import CannotTell, Estimate
-from ablations.report.units import BITS_PER_BYTE, BYTES, EXPONENT, PERCENT, Unit, count, interval_text, listed, n_text
+from ablations.report.units import BYTES, EXPONENT, PERCENT, Unit, count, interval_text, listed, n_text
 from ablations.report.views import ExperimentResults, KindResults, Series
 
 MODE = "forward_backward"
@@ -31,12 +32,12 @@ def headlines(experiments: Sequence[ExperimentResults]) -> tuple[Headline, ...]:
     """Time and memory against length, memory against depth, and held-out bits per byte."""
     time, memory = _over(experiments, "time", "length"), _over(experiments, "memory", "length")
     depth = _over(experiments, "memory", "n_layers")
-    learning = [kind for one in experiments if (kind := one.kind("learn"))]
+    learning = [(one.planned.title, kind) for one in experiments if (kind := one.kind("learn"))]
     return (
         Headline("Time of a training step against sequence length", _exponents("time", time)),
         Headline("Peak memory of a training step against sequence length", _exponents("memory", memory)),
         Headline("Peak memory of a training step against depth", _depths(depth)),
-        Headline("Held-out bits per byte", _learned(learning)),
+        Headline(_bits_title(learning), _learned(learning)),
     )
 
 
@@ -130,10 +131,21 @@ def _verdict(share: Estimate) -> str:
     return f"{limit} is missed" if share.interval.low > DEPTH_CRITERION else f"whether {limit} is met cannot be told"
 
 
-def _learned(found: Sequence[KindResults]) -> tuple[str, ...]:
+def _bits_title(found: Sequence[tuple[str, KindResults]]) -> str:
+    words = dict.fromkeys(bits_words(kind.groups) for _, kind in found)
+    return f"Held-out {' or '.join(words) or 'bits per byte'}"
+
+
+def _learned(found: Sequence[tuple[str, KindResults]]) -> tuple[str, ...]:
+    """A sentence per model; of several experiments each says which."""
     if not found:
         return _not_measured("trains a model")
-    return tuple(_result(series, group) for kind in found for series in kind.series("learn") for group in series.groups)
+    return tuple(
+        f"{title}: {sentence}" if len(found) > 1 else sentence
+        for title, kind in found
+        for series in kind.series("learn")
+        for sentence in (_result(series, group) for group in series.groups)
+    )
 
 
 def _result(series: Series, group: Group) -> str:
@@ -142,9 +154,7 @@ def _result(series: Series, group: Group) -> str:
     if group.estimate is None:
         reasons = "; ".join(dict.fromkeys(attempt.reason for attempt in group.attempts))
         return f"{where}: not measured here, {group.failure_words} ({reasons})."
-    seeds = count(group.estimate.n_processes, "seed")
+    seeds, unit = count(group.estimate.n_processes, "seed"), bits_unit([group])
     steps = max(curve.evaluations[-1].step for curve in group.curves if curve.evaluations)
-    interval = interval_text(group.estimate, BITS_PER_BYTE).replace("one process", "one seed has no range")
-    return (
-        f"{where}: {BITS_PER_BYTE.text(group.estimate.value)} after {count(steps, 'step')} ({interval}; n = {seeds})."
-    )
+    interval = interval_text(group.estimate, unit).replace("one process", "one seed has no range")
+    return f"{where}: {unit.text(group.estimate.value)} after {count(steps, 'step')} ({interval}; n = {seeds})."

@@ -8,8 +8,11 @@ from ablations.harness.measurement import StepTimes
 from ablations.harness.record import Environment, Record
 from ablations.harness.store import MachineResults, PlannedExperiment
 from ablations.harness.work import Ceiling, ceiling_of
+from ablations.report.budget_table import budget_table
 from ablations.report.capacity_tables import capacity_tables
+from ablations.report.claims_table import ClaimRow, ClaimsPart, claims_part
 from ablations.report.comparison_tables import ceilings_table, comparison_tables
+from ablations.report.exactness_table import exactness_table
 from ablations.report.figures import Figure, capacity_figures, figures
 from ablations.report.floor import below_floor
 from ablations.report.headlines import Headline, headlines
@@ -33,6 +36,7 @@ class ExperimentPart:
     figures: tuple[Figure, ...]
     tables: tuple[Table, ...]
     gaps: Table
+    has_results: bool
 
 
 @dataclass(frozen=True)
@@ -42,26 +46,34 @@ class MachinePart:
     anchor: str
     name: str
     facts: tuple[tuple[str, str], ...]
+    claims: ClaimsPart | None
     remarks: tuple[str, ...]
     headlines: tuple[Headline, ...]
     experiments: tuple[ExperimentPart, ...]
 
 
-def machine_part(results: MachineResults, anchor: str) -> MachinePart:
+def machine_part(results: MachineResults, anchor: str, claims: Sequence[ClaimRow] = ()) -> MachinePart:
     """Everything about one machine.
 
     Args:
         results: Its plan and records.
         anchor: A slug that no other machine of the report has.
+        claims: The paper's, as these records bear them out; without any there is no section of them.
     """
     ceiling = ceiling_of(results.records)
     experiments = [experiment_results(planned, results.records) for planned in results.plan.experiments]
     planned = {attempt.cell.id for one in experiments for attempt in one.attempts}
-    anchors = unique([slug(one.planned.name) for one in experiments])
+    for_claims, *anchors = unique(["claims", *(slug(one.planned.name) for one in experiments)])
     return MachinePart(
         anchor=anchor,
         name=results.environment.machine,
         facts=_facts(results, experiments),
+        claims=claims_part(
+            claims,
+            {one.planned.name for one in experiments},
+            anchor=f"{anchor}-{for_claims}",
+            profile="paper" if results.environment.accelerator else "paper-cpu",
+        ),
         remarks=(
             *_remarks(results.records, planned),
             *(remark for one in experiments for remark in below_floor(one.kinds, ceiling)),
@@ -86,6 +98,7 @@ def unique(slugs: Sequence[str]) -> list[str]:
 
 def _experiment_part(results: ExperimentResults, anchor: str, ceiling: Ceiling | None) -> ExperimentPart:
     planned: PlannedExperiment = results.planned
+    cells = frozenset(planned.cells)
     return ExperimentPart(
         anchor=anchor,
         title=planned.title,
@@ -98,10 +111,13 @@ def _experiment_part(results: ExperimentResults, anchor: str, ceiling: Ceiling |
         tables=(
             *(table for kind in results.kinds for table in _tables(kind, ceiling)),
             *capacity_tables(results.searches),
+            *budget_table([attempt for attempt in results.attempts if attempt.cell in cells]),
             *kernel_tables(results.attempts, ceiling),
             *ceilings_table(results.attempts),
+            *exactness_table(results.attempts),
         ),
         gaps=gaps_table(results),
+        has_results=any(attempt.status == "ok" for attempt in results.attempts),
     )
 
 

@@ -1,25 +1,32 @@
 """Results in, report out: one HTML page that needs nothing else, the same in Markdown, and the figures as files."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ablations.harness.errors import UserError
 from ablations.harness.store import MachineResults
+from ablations.report.claims_table import ClaimRow
 from ablations.report.figures import Figure
 from ablations.report.pages import MachinePart, machine_part, unique
 from ablations.report.svg import MARK, slug
 
+NO_CLAIMS: Mapping[str, Sequence[ClaimRow]] = MappingProxyType({})
 
-def render(results: Sequence[MachineResults], reports: Path) -> Path:
+
+def render(
+    results: Sequence[MachineResults], reports: Path, claims: Mapping[str, Sequence[ClaimRow]] = NO_CLAIMS
+) -> Path:
     """Write `index.html` (self-contained), `index.md` and `figures/*.svg`; the same results give the same bytes.
 
     Args:
         results: One per machine, at least one of them with records.
         reports: Folder to write to, made if need be. Figures of an earlier report that are no longer drawn are removed.
+        claims: Of the paper, as each machine's records bear them out, by the machine's name. Without, none are shown.
 
     Returns:
         The path of `index.html`.
@@ -29,7 +36,7 @@ def render(results: Sequence[MachineResults], reports: Path) -> Path:
     """
     if not any(machine.records for machine in results):
         raise UserError("There are no records to report on. Measure something first: python run_all.py")
-    machines = _machine_parts(results)
+    machines = _machine_parts(results, claims)
     templates = _templates()
     try:
         _write_figures(
@@ -43,10 +50,13 @@ def render(results: Sequence[MachineResults], reports: Path) -> Path:
     return reports / "index.html"
 
 
-def _machine_parts(results: Sequence[MachineResults]) -> list[MachinePart]:
+def _machine_parts(results: Sequence[MachineResults], claims: Mapping[str, Sequence[ClaimRow]]) -> list[MachinePart]:
     ordered = sorted(results, key=lambda machine: machine.environment.machine)
     anchors = unique([slug(machine.environment.machine) for machine in ordered])
-    return [machine_part(machine, anchor) for machine, anchor in zip(ordered, anchors, strict=True)]
+    return [
+        machine_part(machine, anchor, claims.get(machine.environment.machine, ()))
+        for machine, anchor in zip(ordered, anchors, strict=True)
+    ]
 
 
 def _write_figures(figures: Sequence[Figure], reports: Path) -> None:

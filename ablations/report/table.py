@@ -86,14 +86,24 @@ def results_table(
         notes: What to say below; asked for once all rows are written.
     """
     groups = kind.ordered(mode)
-    columns = (*map(Column, kind.columns), Column("variant", numeric=False), *map(Column, titles))
+    columns = (*leading_columns(kind), *map(Column, titles))
     rows = tuple(_row(kind, group, results, len(titles)) for group in groups)
     return Table(caption, columns, rows, (*notes(), *notes_on_marks(groups)))
 
 
-def _row(kind: KindResults, group: Group, results: Results, width: int) -> Row:
+def leading_columns(kind: KindResults) -> tuple[Column, ...]:
+    """Headings of the settings, and of the variant."""
+    return (*map(Column, kind.columns), Column("variant", numeric=False))
+
+
+def leading_cells(kind: KindResults, group: Group) -> tuple[str, ...]:
+    """Where a group stands: a cell for each of the leading columns."""
     found = group.settings
-    leading = (*(setting(found[name]) if name in found else NOTHING for name in kind.columns), group.variant)
+    return (*(setting(found[name]) if name in found else NOTHING for name in kind.columns), group.variant)
+
+
+def _row(kind: KindResults, group: Group, results: Results, width: int) -> Row:
+    leading = leading_cells(kind, group)
     if group.estimate:
         first, *others = results(group)
         return Row((*leading, first + marks_of(group), *others))

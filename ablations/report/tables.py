@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ablations.harness.measurement import Evaluation, LearningCurve, PeakBytes
+from ablations.harness.measurement import PeakBytes
 from ablations.harness.work import Ceiling
 from ablations.report.fits import fit_tables
 from ablations.report.floor import (
@@ -16,6 +16,7 @@ from ablations.report.floor import (
     is_below_floor,
 )
 from ablations.report.groups import Attempt, Group
+from ablations.report.learning_tables import learning_tables
 from ablations.report.ledger_table import (
     PREDICTION_NOTE,
     PREDICTION_TITLES,
@@ -23,21 +24,10 @@ from ablations.report.ledger_table import (
     prediction_cells,
     reasons_untold,
 )
-from ablations.report.statistics import Estimate, of_readings
+from ablations.report.statistics import Estimate
 from ablations.report.style import STATUS_WORDS
-from ablations.report.table import N_TITLE, NOTHING, Column, Row, Table, results_table
-from ablations.report.units import (
-    BITS_PER_BYTE,
-    BYTES,
-    SECONDS,
-    TOKENS_PER_SECOND,
-    Unit,
-    count,
-    interval_text,
-    listed,
-    n_cell,
-    setting,
-)
+from ablations.report.table import N_TITLE, Column, Row, Table, results_table
+from ablations.report.units import BYTES, SECONDS, TOKENS_PER_SECOND, interval_text, n_cell, with_range
 from ablations.report.views import MODE_WORDS, ExperimentResults, KindResults
 
 
@@ -48,7 +38,7 @@ def result_tables(kind: KindResults, ceiling: Ceiling | None) -> tuple[Table, ..
     if kind.kind == "memory":
         tables = ((_memory_table(kind, mode), *ledger_tables(kind, mode)) for mode in kind.modes)
         return (*(table for of_mode in tables for table in of_mode), *fit_tables(kind))
-    return (*(_learning_table(kind, mode) for mode in kind.modes), *fit_tables(kind))
+    return learning_tables(kind)
 
 
 def gaps_table(results: ExperimentResults) -> Table:
@@ -155,16 +145,7 @@ def _view(readings: Sequence[tuple[int | None, str | None]], footnotes: _Footnot
     """The median of what was read, with its range over the processes; the reasons of what was not."""
     values = [value for value, _ in readings if value is not None]
     marks = dict.fromkeys(footnotes.mark(why or "no reason recorded") for value, why in readings if value is None)
-    return " ".join([_with_range(values, BYTES) if values else "n/a", *marks])
-
-
-def _with_range(values: Sequence[float], unit: Unit) -> str:
-    """The median and, where readings differ, their range: `412 MiB (401 to 420 MiB)`."""
-    estimate = of_readings(values, exact=False)
-    interval = estimate.interval
-    if interval is None or interval.low == interval.high:
-        return unit.text(estimate.value)
-    return f"{unit.text(estimate.value)} ({unit.interval(interval, estimate.value)})"
+    return " ".join([with_range(values, BYTES) if values else "n/a", *marks])
 
 
 _METHODS = {
@@ -187,48 +168,4 @@ def _memory_notes(kind: KindResults, mode: str, *, on_gpu: bool) -> list[str]:
         "after it: median over the processes that could tell, with their range where they differ.",
         PREDICTION_NOTE,
         *([] if ledger_tables(kind, mode) else reasons_untold(kind, mode)),
-    ]
-
-
-def _learning_table(kind: KindResults, mode: str) -> Table:
-    return results_table(
-        kind,
-        mode,
-        caption="Held-out bits per byte after the last step",
-        titles=("bits per byte", "interval", "n", "steps", "training time", "tokens/s"),
-        results=_learned,
-        notes=lambda: _learning_notes(kind.ordered(mode)),
-    )
-
-
-def _learned(group: Group) -> tuple[str, ...]:
-    estimate, ends = _estimate(group), _ends(group)
-    rates = [curve.tokens_per_step * end.step / end.seconds for curve, end in ends if end.seconds > 0]
-    return (
-        BITS_PER_BYTE.text(estimate.value),
-        interval_text(estimate, BITS_PER_BYTE).replace("one process", "one seed"),
-        count(estimate.n_processes, "seed"),
-        listed(sorted({end.step for _, end in ends})),
-        _with_range([end.seconds for _, end in ends], TRAINING_SECONDS),
-        _with_range(rates, TOKENS_PER_SECOND).replace(" tokens/s", "") if rates else NOTHING,
-    )
-
-
-TRAINING_SECONDS = Unit("seconds of training", ((1.0, "s"),))
-
-
-def _ends(group: Group) -> list[tuple[LearningCurve, Evaluation]]:
-    return [(curve, curve.evaluations[-1]) for curve in group.curves if curve.evaluations]
-
-
-def _learning_notes(groups: Sequence[Group]) -> list[str]:
-    splits = sorted({curve.split for group in groups for curve in group.curves})
-    sizes = sorted({end.n_bytes for group in groups for _, end in _ends(group)})
-    held_out = [f"Bytes scored per evaluation: {', '.join(map(setting, sizes))}."] if sizes else []
-    return [
-        "Median over seeds; a range is from the smallest to the largest seed, no confidence interval. These are short "
-        "runs: they compare variants, and their rates, at this budget of steps and say nothing of the end of training. "
-        "Training time and tokens/s leave evaluation out; in brackets their range over seeds.",
-        *(f"Split: {split}" for split in splits),
-        *held_out,
     ]

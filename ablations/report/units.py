@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ablations.report.statistics import Estimate, Interval
+from ablations.report.statistics import Estimate, Interval, of_readings
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,12 @@ def three_digits(value: float) -> str:
 
 SECONDS = Unit("time per step", ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")))
 BYTES = Unit("peak memory", ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "bytes")))
+TRAINING_SECONDS = Unit("seconds of training", ((1.0, "s"),))
 TOKENS_PER_SECOND = Unit("tokens per second", ((1.0, "tokens/s"),))
 BITS_PER_BYTE = Unit("held-out bits per byte", ((1.0, ""),), decimals=3)
+BITS_PER_TOKEN = Unit("held-out bits per token", ((1.0, ""),), decimals=3)
+BLEU = Unit("BLEU", ((1.0, ""),), decimals=1)
+ACCURACY = Unit("accuracy", ((0.01, "%"),), decimals=1)
 EXPONENT = Unit("exponent", ((1.0, ""),), decimals=2)
 RATIO = Unit("ratio", ((1.0, "x"),))
 FLOPS = Unit("rate", ((1e12, "TFLOP/s"), (1e9, "GFLOP/s"), (1e6, "MFLOP/s")))
@@ -77,6 +81,15 @@ def interval_text(estimate: Estimate, unit: Unit) -> str:
     if interval.kind == "leave one out":
         return f"{unit.interval(interval, estimate.value)} leaving one out"
     return unit.interval(interval, estimate.value)
+
+
+def with_range(values: Sequence[float], unit: Unit) -> str:
+    """The median and, where readings differ in what is written, their range: `412 MiB (401 to 420 MiB)`."""
+    estimate = of_readings(values, exact=False)
+    interval = estimate.interval
+    if interval is None or unit.text(interval.low) == unit.text(interval.high):
+        return unit.text(estimate.value)
+    return f"{unit.text(estimate.value)} ({unit.interval(interval, estimate.value)})"
 
 
 def n_text(estimate: Estimate) -> str:

@@ -104,6 +104,18 @@ def test_learning_is_told_with_seeds_and_range_or_with_the_reason_of_its_absence
     assert "n = 2 seeds" in starting(found, "reformer: 2.")
 
 
+def test_of_several_experiments_that_train_each_sentence_names_its_own_and_the_title_both_units() -> None:
+    experiments = {
+        "text": records.grid("text", variants=("dense",), workloads=(records.LEARN,)),
+        "copies": records.grid("copies", variants=("dense",), workloads=(records.DUPLICATE,)),
+    }
+    found = sentences(experiments)
+    assert starting(found, "Title of text: dense: 2.")
+    assert starting(found, "Title of copies: dense: 2.")
+    results = [experiment_results(records.planned(name, cells), ()) for name, cells in experiments.items()]
+    assert headlines(results)[-1].title == "Held-out bits per byte or bits per token"
+
+
 def test_what_the_plan_does_not_ask_is_not_measured_here() -> None:
     found = sentences({})
     assert len(found) == 4

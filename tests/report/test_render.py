@@ -14,7 +14,7 @@ from ablations.harness.errors import UserError
 from ablations.harness.store import MachineResults
 from ablations.report.render import markdown, render
 
-from . import records
+from . import contenders, records
 
 HOSTILE = "<script>alert(1)</script> | x\n# y `z` [a](b) *c* & \"d\" 'e'"
 
@@ -193,8 +193,16 @@ def test_records_outside_the_plan_are_counted_and_not_mixed_in(tmp_path: Path) -
 def test_a_machine_without_records_shows_all_its_cells_as_missing(tmp_path: Path) -> None:
     first, second = two_machines()
     page = render([first, second.model_copy(update={"records": ()})], tmp_path).read_text()
-    assert "No figure: no cell of this experiment has a result yet." in page
+    assert page.count("No figure: no cell of this experiment has a result yet.") == 1
     assert "72 planned: 72 missing" in page
+
+
+def test_an_experiment_with_results_but_nothing_to_draw_says_nothing_of_figures(tmp_path: Path) -> None:
+    render([records.machine({"ceilings": [contenders.ceiling_cell()]})], tmp_path)
+    for name in ("index.html", "index.md"):
+        text = (tmp_path / name).read_text()
+        assert "Ceilings of this machine" in text
+        assert "No figure" not in text
 
 
 @pytest.mark.parametrize("results", [[], [records.machine({"depth": records.grid("depth")}, lambda _: None)]])

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from ablations.harness.cell import Learn, TimeStep
+from ablations.harness.cell import TimeStep
+from ablations.harness.training import Learn
 from ablations.report import axes
 from ablations.report.groups import Attempt, groups_of
 from ablations.report.statistics import CannotTell
@@ -55,7 +56,8 @@ def test_variants_that_differ_in_their_own_settings_do_not_make_an_axis() -> Non
 
 
 def test_learning_rates_are_an_axis_too() -> None:
-    learns = [records.LEARN, records.LEARN.model_copy(update={"learning_rate": 0.01})]
+    faster = records.RECIPE.model_copy(update={"learning_rate": 0.01})
+    learns = [records.LEARN, records.LEARN.model_copy(update={"recipe": faster})]
     cells = records.grid("rates", variants=("dense",), workloads=learns)
     assert all(isinstance(cell.workload, Learn) for cell in cells)
     assert axes.horizontal(cells) == "learning_rate"

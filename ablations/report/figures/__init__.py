@@ -4,7 +4,10 @@ from ablations.harness.work import Ceiling
 from ablations.report.figures.canvas import Figure, Quantity
 from ablations.report.figures.capacity import capacity_figures
 from ablations.report.figures.comparing import comparison_figures
+from ablations.report.figures.constant_tokens import constant_tokens_figures, is_constant_tokens
+from ablations.report.figures.duplication import duplication_figures
 from ablations.report.figures.learning import learning_figure
+from ablations.report.figures.recall import recall_figures
 from ablations.report.figures.scaling import scaling_figure
 from ablations.report.units import BYTES, SECONDS, TOKENS_PER_SECOND
 from ablations.report.views import KindResults
@@ -26,10 +29,13 @@ def figures(kind: KindResults, prefix: str, ceiling: Ceiling | None = None) -> t
     """
     if not any(group.estimate for group in kind.groups):
         return ()
+    if is_constant_tokens(kind):
+        return constant_tokens_figures(kind, prefix)
     if kind.compares:
         return comparison_figures(kind, prefix, ceiling)
     if kind.kind == "learn":
-        return (learning_figure(kind, f"{prefix}-learning"),)
+        further = (*duplication_figures(kind, prefix), *recall_figures(kind, prefix))
+        return (learning_figure(kind, f"{prefix}-learning"), *further)
     # Over length a step holds ever more tokens; over any other axis tokens per second is only time upside down.
     throughput = (THROUGHPUT,) if kind.kind == "time" and kind.horizontal == "length" else ()
     first = TIME if kind.kind == "time" else MEMORY

@@ -92,12 +92,21 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def side_by_side(count: int, *, extra_inches: float = 0.0) -> tuple[Canvas, list[Axes]]:
-    """Panels that share their vertical axis, higher by `extra_inches` than what data and ticks need."""
+def side_by_side(
+    count: int, *, extra_inches: float = 0.0, inches: float = DATA_INCHES, shared: bool = True
+) -> tuple[Canvas, list[Axes]]:
+    """Panels, higher by `extra_inches` than what data and ticks need.
+
+    Args:
+        count: Of panels.
+        extra_inches: See above.
+        inches: Height of the data.
+        shared: Whether the panels share their vertical axis.
+    """
     width = WIDTH_INCHES if count > 1 else 0.72 * WIDTH_INCHES
-    height = DATA_INCHES + TITLE_AND_TICKS_INCHES + extra_inches
+    height = inches + TITLE_AND_TICKS_INCHES + extra_inches
     canvas = Canvas(figsize=(width, height), layout="constrained", facecolor="white")
-    return canvas, list(canvas.subplots(1, count, sharey=True, squeeze=False)[0])
+    return canvas, list(canvas.subplots(1, count, sharey=shared, squeeze=False)[0])
 
 
 def line_style(series: Series, siblings: Sequence[Series]) -> LineStyle:
@@ -108,7 +117,12 @@ def line_style(series: Series, siblings: Sequence[Series]) -> LineStyle:
 
 def gid(what: str, series: Series, where: object = "") -> str:
     """Names a drawn thing in the SVG."""
-    return "-".join(part for part in (what, svg.slug(series.label), series.mode, str(where)) if part)
+    return gid_of(what, series.label, series.mode, where)
+
+
+def gid_of(what: str, name: str, *where: object) -> str:
+    """The same of what is no series."""
+    return "-".join(part for part in (what, svg.slug(name), *map(str, where)) if part)
 
 
 def variant_handles(kind: KindResults) -> list[Line2D]:

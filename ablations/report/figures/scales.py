@@ -17,6 +17,9 @@ MOST_TICKS = 8
 FLATTENING = 50
 """Largest over smallest value above which a straight axis would flatten most of what is shown."""
 
+MEMORY_FLATTENING = 8
+"""The same of a narrow panel's horizontal axis of memory."""
+
 
 def scale_x(axes: Axes, horizontal: str | None, all_series: Sequence[Series]) -> None:
     """Ticks where the measurements are; one place per series if no number varies."""
@@ -33,6 +36,25 @@ def along_lengths(axes: Axes, lengths: Sequence[float]) -> None:
     """Ticks at these lengths."""
     axes.set_xscale("log", base=2)
     _ticks(axes, "length", lengths)
+
+
+def memory_along_x(axes: Axes, values: Sequence[float]) -> None:
+    """Bytes from left to right: logarithmic where they lie far apart; straight from zero otherwise."""
+    axes.set_xlabel("peak memory")
+    low, high = min(values), max(values)
+    if high > MEMORY_FLATTENING * low > 0:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(LogLocator(base=2, numticks=6))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x, BYTES)))
+        axes.set_xlim(_with_margin(low, high, logarithmic=True))
+        return
+    size, name = BYTES.scale(high)
+    axes.set_xlim(0, 1.12 * high)
+    ticks = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, 1.12 * high / size)
+    axes.xaxis.set_major_locator(FixedLocator([float(tick) * size for tick in ticks if tick * size <= 1.12 * high]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / size:,g}"))
+    axes.set_xlabel(f"peak memory ({name})")
 
 
 def _ticks(axes: Axes, horizontal: str, ticks: Sequence[float]) -> None:
