@@ -263,15 +263,14 @@ def _with_budget(
 def _list_cells(plan: "Plan", results: Path, here: "Environment", *, retry_failed: bool) -> None:
     from ablations.harness import store
     from ablations.harness.estimate import estimate
+    from ablations.harness.outlook import listing
     from ablations.harness.plan import settled, with_probes
 
     done = settled(store.load(results / here.machine), here, retry_failed=retry_failed)
     planned = with_probes(plan, done)
     left = [cell for cell in planned if cell.id not in done]
-    for cell in planned:
-        needs = estimate(cell)
-        state = "done " if cell.id in done else "to do"
-        typer.echo(f"{state} {needs.seconds:7.1f} s {needs.peak_bytes / 2**20:9.1f} MiB  {cell.id}  {cell.description}")
+    for line in listing(planned, done):
+        typer.echo(line)
     total = sum(estimate(cell).seconds for cell in left)
     more = _more_to_come(left, plan)
     typer.echo(f"{len(left)} of {len(planned)} cells to do{more}, about {total / 60:.1f} minutes; all are estimates.")

@@ -15,6 +15,7 @@ from ablations.experiments.peers import EXPERIMENT
 from ablations.harness.cell import Cell
 from ablations.harness.estimate import estimate
 from ablations.harness.experiment import parse_axes
+from ablations.suite import EXPERIMENTS
 from reformer.config import LSHAttention
 
 pytestmark = pytest.mark.skipif(shutil.which("timeout") is None, reason="needs GNU coreutils, as the script does")
@@ -230,3 +231,19 @@ def contenders(cells: tuple[Cell, ...]) -> set[tuple[str, ...]]:
 def backends(one: Cell) -> list[str]:
     ours = one.implementation == "ours"
     return sorted({each.backend for each in one.config.attentions if ours and isinstance(each, LSHAttention)})
+
+
+def test_the_script_for_the_paper_runs_every_experiment_of_its_profile_once() -> None:
+    script = (PROJECT / ".ci" / "gpu_paper").read_text()
+    groups = re.findall(r'^  "([a-z0-9_ ]+)"', script, flags=re.MULTILINE)
+    named = [name for group in groups for name in group.split()]
+    assert sorted(named) == sorted(one.name for one in EXPERIMENTS if "paper" in one.scales)
+
+
+@pytest.mark.parametrize("arguments", [(), ("a", "b", "c"), ("out", "soon")])
+def test_the_script_for_the_paper_says_how_it_is_used(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [PROJECT / ".ci" / "gpu_paper", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert ".ci/gpu_paper FOLDER [SECONDS]" in done.stderr

@@ -138,6 +138,8 @@ C8 = Claim(
 
 def _not_solved(evidence: Evidence) -> Answer:
     group = _trained(evidence, "lsh_1")
+    if max(by_seed(group, accuracy_under("lsh_1")).values()) < LEARNED:
+        raise NoEvidenceError(f"duplication: with one round nothing is learned yet in {_steps_of(group)}")
     found = mean_of(list(by_seed(group, accuracy_under("lsh_8")).values()))
     return at_most(found, 0.99, PERCENT, [group])
 

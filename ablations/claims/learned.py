@@ -10,6 +10,11 @@ from ablations.report.units import BITS_PER_BYTE
 MARGIN = 0.02
 """Bits per token that count as equal, unless seeds of one and the same model lie further apart."""
 MARGIN_WORDS = f"margin: {MARGIN} bits, or twice the standard deviation of the baseline's seeds if that is more"
+SHORT_RUNS = (
+    "Short runs: where models have learned little more than which byte follows which, that two are alike says little "
+    "of what long training would show"
+)
+"""Of every comparison of training runs that are far from the paper's in length."""
 SHARED_DENSE = ("dense", "dense_query_chunked", "dense_fused")
 """Variants that compute the same."""
 

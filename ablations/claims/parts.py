@@ -49,11 +49,13 @@ class Part:
         what: In words, with the number asked for if it is a fixed one.
         ask: For the answer; may raise `NoEvidenceError`.
         decisive: Whether nothing is left of the claim without it.
+        asked: Whether the verdict depends on it; else it is reported, if there are records.
     """
 
     what: str
     ask: Callable[[Evidence], Answer]
     decisive: bool = False
+    asked: bool = True
 
     def answer(self, evidence: Evidence) -> Answer:
         """The answer, whatever there is."""
@@ -67,8 +69,8 @@ class Part:
 class Predicate:
     """What must hold of records, in parts: calling it with evidence judges.
 
-    `reproduced` if all parts hold. `not reproduced` if a decisive one fails, or some fail and none holds. `not testable
-    here` if a decisive one, or every one, is without evidence. `partly` otherwise.
+    `reproduced` if all parts hold. `not reproduced` if a decisive one fails, or some fail, none holds and no decisive
+    one is open. `not testable here` if a decisive one, or every one, is without evidence. `partly` otherwise.
 
     Attributes:
         parts: What is asked for, and what is only noted.
@@ -106,13 +108,13 @@ def never_here(because: str, *notes: Part) -> Predicate:
 
 
 def _verdict(answers: Sequence[tuple[Part, Answer]]) -> Verdict:
-    states = {answer.state for _, answer in answers} - {"noted"}
+    states = {answer.state for part, answer in answers if part.asked} - {"noted"}
     decisive = {answer.state for part, answer in answers if part.decisive}
     if not states - {"no evidence"} or "no evidence" in decisive:
         return "not testable here"
     if states == {"holds"}:
         return "reproduced"
-    if "fails" in decisive or ("fails" in states and "holds" not in states):
+    if "fails" in decisive or ("fails" in states and "holds" not in states and "cannot tell" not in decisive):
         return "not reproduced"
     return "partly"
 
@@ -137,7 +139,7 @@ def noted(what: str, words: Callable[[Evidence], tuple[str, Sequence[Group]]]) -
         told, groups = words(evidence)
         return Answer("noted", told, tuple(groups))
 
-    return Part(what, ask)
+    return Part(what, ask, asked=False)
 
 
 def at_most(found: Estimate | CannotTell, bound: float, unit: Unit, groups: Sequence[Group]) -> Answer:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from ablations.claims.claim import Claim
 from ablations.claims.evidence import Evidence, NoEvidenceError
-from ablations.claims.learned import MARGIN_WORDS, alike, no_worse, trained
+from ablations.claims.learned import MARGIN_WORDS, SHORT_RUNS, alike, no_worse, trained
 from ablations.claims.parts import Answer, Part, at_least, at_most, below, every, judged_by, true, within
 from ablations.claims.readings import across, bits, bleu, by_seed, difference, mean_bits, trained_numbers
 from ablations.report.groups import Group
@@ -33,6 +33,7 @@ C9 = Claim(
         no_worse("enwik8_factors", "dense", "dense_separate_qk", decisive=True),
         no_worse("images64_factors", "dense", "dense_separate_qk"),
         Part("enwik8: mean bits over evaluations, shared less separate, at most 0", _faster),
+        note=SHORT_RUNS,
     ),
 )
 
@@ -58,6 +59,7 @@ C10 = Claim(
         alike("images64_factors", "reversible_separate_qk", "transformer"),
         alike("enwik8_factors", "reversible_only", "dense"),
         Part("parameters of reversible and ordinary Transformer within 0.1 %", _same_count),
+        note=SHORT_RUNS,
     ),
 )
 
@@ -83,7 +85,9 @@ C14B = Claim(
     "of 3, 6, 12, 20 recalled, unverified)",
     experiments=("enwik8_depth",),
     predicate="final held-out bits after equal steps are lower at each further depth",
-    judge=judged_by(Part("bits of each depth less those of the one before below 0", _deeper, decisive=True)),
+    judge=judged_by(
+        Part("bits of each depth less those of the one before below 0", _deeper, decisive=True), note=SHORT_RUNS
+    ),
 )
 
 

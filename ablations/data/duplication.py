@@ -1,4 +1,4 @@
-"""The duplication task of the paper (section 5, Table 2): 0w0w, a word of random symbols written twice."""
+"""The duplication task of the paper (section 2.1, Table 2): 0w0w, a word of random symbols written twice."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -26,6 +26,14 @@ def time_grid(axes: Axes, *, modes: Sequence[Mode], seeds: tuple[int, ...], seco
     return Grid(workloads=tuple(TimeStep(mode=mode, seconds=seconds) for mode in modes), axes={"seed": seeds, **axes})
 
 
-def memory_grid(axes: Axes) -> Grid:
-    """Peak memory of a training step at every point of the axes, once: it is exact."""
-    return Grid(workloads=(PeakMemory(mode="forward_backward"),), axes={"seed": (0,), **axes})
+def memory_grid(axes: Axes, *, seeds: tuple[int, ...]) -> Grid:
+    """Peak memory of a training step at every point of the axes, in a process for each of `weighed_in(seeds)`."""
+    return Grid(workloads=(PeakMemory(mode="forward_backward"),), axes={**axes, "seed": weighed_in(seeds, axes)})
+
+
+def weighed_in(seeds: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    """Of the seeds, those that memory is measured for: the first where the count is exact, all of them on a GPU.
+
+    There the allocator's peak may depend on more than the program, and one reading has no interval.
+    """
+    return seeds if "triton" in axes["backend"] else seeds[:1]

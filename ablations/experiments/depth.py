@@ -32,7 +32,7 @@ def _scale(
         "variant": ("dense", "reversible_only", "lsh_only", "reformer", "dense_checkpointed"),
     }
     times = time_grid(axes, modes=("forward_backward",), seeds=seeds, seconds=seconds)
-    return Scale(model=dict(model), grids=(times, memory_grid(axes)))
+    return Scale(model=dict(model), grids=(times, memory_grid(axes, seeds=seeds)))
 
 
 CPU = _scale(SMALL, length=1024, depths=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3, backend="blocked")

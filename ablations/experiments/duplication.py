@@ -77,7 +77,7 @@ EXPERIMENT = Experiment(
             batch=64,
             steps=10_000,
             windows=128,
-            seeds=(0, 1),
+            seeds=(0, 1, 2),
             backend="triton",
             rounds=(4, 2, 1),
         ),

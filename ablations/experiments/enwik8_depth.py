@@ -61,7 +61,7 @@ EXPERIMENT = Experiment(
             length=65536,
             depths=(3, 6, 12, 20),
             chunk_len=256,
-            seeds=(0, 1),
+            seeds=(0, 1, 2),
             backend="triton",
         ),
     },

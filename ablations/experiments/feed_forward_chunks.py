@@ -29,9 +29,10 @@ def _scale(
     n_layers: int,
     chunks: tuple[int, ...],
     backend: str,
+    seeds: tuple[int, ...] = (0,),
 ) -> Scale:
     axes: Axes = {
-        "seed": (0,),
+        "seed": seeds,
         "batch": (batch,),
         "n_layers": (n_layers,),
         "length": (length,),
@@ -74,6 +75,7 @@ EXPERIMENT = Experiment(
             n_layers=3,
             chunks=(2048, 1024, 512, 256, 128),
             backend="triton",
+            seeds=(0, 1, 2),
         ),
     },
 )

@@ -32,7 +32,7 @@ def _scale(
         "variant": ("dense", "lsh_only", "reformer"),
     }
     times = time_grid(axes, modes=("forward", "forward_backward"), seeds=seeds, seconds=seconds)
-    return Scale(model=dict(model), grids=(times, memory_grid(axes)))
+    return Scale(model=dict(model), grids=(times, memory_grid(axes, seeds=seeds)))
 
 
 CPU = _scale(SMALL, length=2048, n_layers=2, rounds=(1, 2, 4, 8), seeds=(0, 1), seconds=0.3, backend="blocked")

@@ -45,7 +45,10 @@ def _scale(
         for mode, reach in by_mode
         for variants, lengths in reach.items()
     )
-    memory = (memory_grid({**fixed, "length": lengths, "variant": variants}) for variants, lengths in weighed.items())
+    memory = (
+        memory_grid({**fixed, "length": lengths, "variant": variants}, seeds=seeds)
+        for variants, lengths in weighed.items()
+    )
     # Axial positions have the same parameters at every length.
     positions = {"kind": "axial", "shape": axial_shape, "dims": (half, half)}
     return Scale(model={**model, "positions": positions}, grids=(*times, *memory))

@@ -107,6 +107,11 @@ def _is_usual(attention: LSHAttention) -> bool:
     return attention.backend == "blocked" and not added
 
 
+def parameter_count(config: ReformerConfig) -> int:
+    """Numbers in all parameters of a model with plain settings, and nearly so of any other."""
+    return _parameters(config)[0]
+
+
 def _parameters(config: ReformerConfig) -> tuple[int, int]:
     """Numbers in all parameters, and the tensors that they are in."""
     d_model, d_heads = config.d_model, config.n_heads * config.d_head

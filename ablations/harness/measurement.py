@@ -183,7 +183,7 @@ class AttentionSeen(Frozen):
     Attributes:
         layer: Counted from 0.
         recall: For the first round, the first two and so on: the share of dense attention's weight that lies on keys
-            which a query meets in these rounds, mean over queries.
+            which a query meets in these rounds, mean over queries. The first position, which sees itself only, is one.
         largest_bucket: Positions in the fullest bucket over the mean of all buckets, mean over rounds and heads.
         empty_buckets: Share of buckets that hold nothing.
         n_queries: Over which the mean was taken, heads counted.
@@ -211,7 +211,7 @@ class LearningCurve(Frozen):
         kind: Tells measurements apart.
         points: Every step.
         evaluations: Along the way.
-        tokens_per_step: That the model reads in the last step.
+        tokens_per_step: That the model reads in the last step; batches of sentences differ in it.
         split: Which data was trained on and which held out, in words.
         conditions: The trained model under each condition of the workload.
         attention: Of each LSH layer of the trained model, if the workload asks for it.

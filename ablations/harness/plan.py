@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ablations.harness.cell import Cell, Device
 from ablations.harness.environment import PEER_PACKAGES, hardware
 from ablations.harness.experiment import Experiment, Profile
+from ablations.harness.measurement import LearningCurve
 from ablations.harness.record import Environment, Record, Status
 from ablations.harness.search import Search, found
 from ablations.harness.store import Plan, PlannedExperiment
@@ -58,13 +59,15 @@ def with_probes(plan: Plan, statuses: Mapping[str, Status]) -> tuple[Cell, ...]:
 def settled(records: Iterable[Record], environment: Environment, *, retry_failed: bool) -> dict[str, Status]:
     """What became of the cells, by id, that have a final record from this machine with these packages.
 
-    A record that says "not run" is never final. One that says killed, timed out or error is final if the cell has ended
-    so `ATTEMPTS` times; one that says out of memory, at once. With `retry_failed` neither of these is.
+    A record that says "not run" is never final, nor is one of training from before schema 5, whose batches were drawn
+    otherwise: beside today's it would be compared with what saw other data. One that says killed, timed out or error is
+    final if the cell has ended so `ATTEMPTS` times; one that says out of memory, at once. With `retry_failed` neither
+    of these is.
     """
     last: dict[str, Status] = {}
     failures: Counter[str] = Counter()
     for record in records:
-        if _same_setup(record, environment):
+        if _same_setup(record, environment) and not _saw_other_batches(record):
             last[record.cell_id] = record.status
             failures[record.cell_id] += record.status in UNMEASURED
     return {
@@ -91,6 +94,10 @@ def pending(
 def _same_setup(record: Record, here: Environment) -> bool:
     there = record.environment
     return hardware(there) == hardware(here) and _packages(there, record.cell) == _packages(here, record.cell)
+
+
+def _saw_other_batches(record: Record) -> bool:
+    return isinstance(record.measurement, LearningCurve) and record.measurement.peak_bytes is None
 
 
 def _packages(environment: Environment, cell: Cell) -> dict[str, str]:

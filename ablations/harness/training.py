@@ -28,7 +28,7 @@ class Images64(Frozen):
 
 
 class Duplication(Frozen):
-    """A word of random symbols, written twice: 0w0w (paper, section 5, Table 2). The second writing counts.
+    """A word of random symbols, written twice: 0w0w (paper, section 2.1, Table 2). The second writing counts.
 
     Attributes:
         kind: Tells tasks apart.

@@ -22,6 +22,11 @@ def learn_of(group: Group) -> Learn:
     return workload
 
 
+def has_uneven_batches(group: Group) -> bool:
+    """Whether steps differ in tokens, as where a batch holds sentences: then no rate follows from the last one."""
+    return learn_of(group).task.kind == "multi30k"
+
+
 def bits_unit(groups: Iterable[Group]) -> Unit:
     """Bits per byte where all tokens are bytes, else bits per token."""
     tasks = {learn_of(group).task.kind for group in groups}

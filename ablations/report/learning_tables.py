@@ -64,6 +64,8 @@ def _learned(group: Group) -> tuple[str, ...]:
     assert group.estimate is not None  # rows of results are asked only of groups that have one
     estimate, ends, unit = group.estimate, _ends(group), learning.bits_unit([group])
     rates = [curve.tokens_per_step * end.step / end.seconds for curve, end in ends if end.seconds > 0]
+    if learning.has_uneven_batches(group):
+        rates = []
     return (
         unit.text(estimate.value),
         _interval(estimate, unit),

@@ -116,13 +116,13 @@ def peak_of(one: Cell) -> int:
 
 
 def peak(one: Cell, peak_bytes: int) -> PeakBytes:
-    """Of a step of this peak, by a processor's allocator: a count."""
+    """Of a step of this peak, by a processor's allocator, a count, or by a GPU's."""
     counted = predicted(one)
     parameters = MIB * one.config.n_layers if isinstance(counted, Unpredicted) else counted.parameters
     streams = 3 * FLOAT * one.batch * one.length * one.config.d_model
     return PeakBytes(
         peak_bytes=peak_bytes,
-        method="profiler_allocation_events",
+        method="profiler_allocation_events" if one.device == "cpu" else "cuda_max_memory_allocated",
         parameter_bytes=parameters,
         gradient_bytes=parameters,
         optimiser_bytes=0,

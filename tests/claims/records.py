@@ -182,7 +182,7 @@ def plans() -> dict[str, list[Cell]]:
             *_trained("duplication", table, ("dense",)),
             *(one for rounds in ROUNDS[:3] for one in _trained("duplication", table, ("lsh_only",), n_hashes=rounds)),
         ],
-        "enwik8_factors": _trained("enwik8_factors", text, (*pairs, "lsh_only", "reformer")),
+        "enwik8_factors": _trained("enwik8_factors", text, pairs),
         "images64_factors": _trained("images64_factors", learn(Images64()), pairs),
         "images64_rounds": [
             *_trained("images64_rounds", learn(Images64()), ("dense",)),

@@ -173,7 +173,7 @@ def test_a_search_killed_midway_goes_on_where_it_stopped_and_then_has_nothing_to
 
 def test_a_smaller_budget_is_another_search_and_finds_a_shorter_length(tmp_path: Path) -> None:
     listed = run("--memory-budget", "24MiB", "--dry-run", folder=tmp_path)
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["to", "1"]
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["to", "max_length", "1"]
     assert "1 of 1 cells to do, and what 1 search for a length tries next" in listed.stdout
     assert list(tmp_path.iterdir()) == []
     for budget in ("64MiB", "24MiB"):

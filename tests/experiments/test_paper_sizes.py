@@ -86,7 +86,7 @@ def test_the_deep_reformer_has_twenty_layers_and_a_dense_model_stands_beside(pro
 def test_feed_forward_chunks_go_from_the_whole_sequence_down_in_two_regimes(profile: Profile) -> None:
     found = cells(feed_forward_chunks.EXPERIMENT, profile)
     chunks = defaultdict(list)
-    for one in found:
+    for one in (one for one in found if one.seed == 0):
         chunks[one.config.d_ff // one.config.d_model].append(one.config.ff_chunk_len or one.length)
     usual, wide = sorted(chunks)
     assert usual == 4
@@ -109,4 +109,4 @@ def test_the_arena_s_model_of_texts_is_the_one_that_it_states() -> None:
         (one.batch, one.config.n_layers, one.config.d_model, one.config.n_heads, one.config.d_ff)
         for one in cells(long_range_arena.EXPERIMENT, "paper")
     }
-    assert sizes == {(32, 4, 256, 4, 1024)}
+    assert sizes == {(2, 4, 256, 4, 1024)}

@@ -7,9 +7,11 @@ import pytest
 
 from ablations.harness import store
 from ablations.harness.errors import UserError
-from ablations.harness.measurement import PeakBytes, StepTimes
+from ablations.harness.measurement import LearningCurve, PeakBytes, StepTimes
+from ablations.harness.plan import settled
 from ablations.harness.record import SCHEMA, Record
 from ablations.harness.store import Plan, PlannedExperiment
+from ablations.harness.training import Enwik8, Learn
 from reformer.config import LSHAttention
 from tests.harness.cells import cell, here, record
 
@@ -217,6 +219,14 @@ def test_records_of_schema_3_load_with_null_and_its_reason_for_what_was_not_meas
     assert timed.measurement.others_missing == weighed.measurement.ledger_missing == "not measured before schema 4"
     assert not timed.measurement.contended
     assert unsupported.measurement is None
+    assert isinstance(learnt.measurement, LearningCurve)
+    assert isinstance(learnt.cell.workload, Learn)
+    assert learnt.cell.workload.task == Enwik8()
+    assert learnt.cell.workload.recipe.schedule == "linear_decay"
+    assert (learnt.measurement.peak_bytes, learnt.measurement.peak_missing) == (None, "not measured before schema 5")
+    # Its batches were drawn otherwise: a run measures it again, and others not.
+    assert settled([learnt], learnt.environment, retry_failed=False) == {}
+    assert settled([timed], timed.environment, retry_failed=False) == {timed.cell_id: "ok"}
 
 
 def test_a_plan_of_schema_2_asks_for_what_its_records_measured(tmp_path: Path) -> None:
