@@ -9,7 +9,7 @@ from ablations.claims.readings import across, ratio, seconds
 from ablations.harness.cell import Implementation
 from ablations.report.crossover import Crossover, Never, crossover
 from ablations.report.groups import Group
-from ablations.report.statistics import CannotTell
+from ablations.report.statistics import CannotTell, over_processes
 from ablations.report.units import LENGTH, RATIO
 from reformer.config import LSHAttention
 
@@ -41,7 +41,10 @@ def _flat(n_hashes: int) -> Part:
             raise NoEvidenceError(
                 f"constant_tokens has LSH-{n_hashes} at {len(groups)} lengths, flatness shows at three"
             )
-        return at_most(across(groups, seconds, lambda ts: max(ts) / min(ts)), 1.6, RATIO, groups)
+        found = across(groups, seconds, lambda ts: max(ts) / min(ts))
+        # A ratio: Student's t on logarithms, as of any other.
+        sure = found if isinstance(found, CannotTell) else over_processes(found.readings)
+        return at_most(sure, 1.6, RATIO, groups)
 
     return Part(f"LSH-{n_hashes}, longest over shortest time at any lengths at most 1.6", ask)
 
