@@ -147,9 +147,10 @@ def test_dry_run_lists_every_cell_and_writes_nothing(tmp_path: Path) -> None:
     done = run(*TINY, "--dry-run", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == N_TINY_CELLS + 1
+    cells, costs = lines[:N_TINY_CELLS], lines[N_TINY_CELLS:-1]
+    assert sorted(line.split()[0] for line in costs) == ["ceilings", "hash_rounds"]
     assert lines[-1].startswith(f"{N_TINY_CELLS} of {N_TINY_CELLS} cells to do")
-    assert all("to do" in line and " s " in line and "MiB" in line for line in lines[:-1])
+    assert all("to do" in line and " s " in line and "MiB" in line for line in cells)
     assert list(tmp_path.iterdir()) == []
 
 

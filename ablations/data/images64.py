@@ -104,7 +104,7 @@ def read_split(path: Path) -> ImageSplit:
         DataMissingError: What should lie beside the file does not.
     """
     contents = _contents(path)
-    rows: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    rows: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
     return ImageSplit(
         train=rows[: contents.n_train],
         validation=rows[contents.n_train :],

@@ -54,7 +54,8 @@ def test_what_needs_more_than_the_budget_runs_out_of_memory_and_within_a_larger_
 def test_every_length_fits_or_runs_out_of_memory_and_no_third_and_the_same_again(
     measured: Callable[[Cell], Record],
 ) -> None:
-    for variant, lengths in (("dense", range(384, 1025, 128)), ("reformer", range(2048, 8193, 1024))):
+    # What is no tensor differs between processors: with AMX the longest that fits is less than half as long.
+    for variant, lengths in (("dense", range(384, 1025, 128)), ("reformer", range(2048, 16385, 2048))):
         first, again = (
             [measured(probe(length, budget_bytes=24 * 2**20, variant=variant)).status for length in lengths]
             for _ in range(2)

@@ -25,7 +25,7 @@ def test_the_name_of_a_variant_follows_from_its_switches(name: str) -> None:
 
 
 def test_a_combination_without_a_name_says_what_it_is() -> None:
-    assert config("local_only", residual="reversible").variant == "local/True/reversible"
+    assert config("local_only", residual="checkpointed").variant == "local/True/checkpointed"
 
 
 def test_a_pattern_of_attentions_is_cycled_over_the_layers() -> None:
