@@ -262,8 +262,7 @@ def _with_budget(
 
 def _list_cells(plan: "Plan", results: Path, here: "Environment", *, retry_failed: bool) -> None:
     from ablations.harness import store
-    from ablations.harness.estimate import estimate
-    from ablations.harness.outlook import listing
+    from ablations.harness.outlook import costs, listing
     from ablations.harness.plan import settled, with_probes
 
     done = settled(store.load(results / here.machine), here, retry_failed=retry_failed)
@@ -271,9 +270,9 @@ def _list_cells(plan: "Plan", results: Path, here: "Environment", *, retry_faile
     left = [cell for cell in planned if cell.id not in done]
     for line in listing(planned, done):
         typer.echo(line)
-    total = sum(estimate(cell).seconds for cell in left)
+    minutes = sum(cost.minutes for cost in costs(left))
     more = _more_to_come(left, plan)
-    typer.echo(f"{len(left)} of {len(planned)} cells to do{more}, about {total / 60:.1f} minutes; all are estimates.")
+    typer.echo(f"{len(left)} of {len(planned)} cells to do{more}, about {minutes:.1f} minutes; all are estimates.")
 
 
 def _more_to_come(left: "Sequence[Cell]", plan: "Plan") -> str:

@@ -13,12 +13,10 @@ What was found stands in `reports/index.md`.
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.experiments.costs import SMALL, Axes
-from ablations.harness.cell import PeakMemory
+from ablations.experiments.costs import SMALL, TRAINING_PEAK, Axes
 from ablations.harness.experiment import Experiment, Grid, Scale
 
 BERT: Mapping[str, Any] = {"vocab_size": 256, "d_model": 768, "n_heads": 12, "d_head": 64, "d_ff": 3072}
-PEAK = PeakMemory(mode="training_step", resident=False)
 
 
 def _scale(
@@ -40,7 +38,7 @@ def _scale(
         "backend": (backend,),
         "variant": ("transformer", "reformer"),
     }
-    return Scale(model=dict(model), grids=(Grid(workloads=(PEAK,), axes=axes),))
+    return Scale(model=dict(model), grids=(Grid(workloads=(TRAINING_PEAK,), axes=axes),))
 
 
 EXPERIMENT = Experiment(

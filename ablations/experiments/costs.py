@@ -26,6 +26,10 @@ def time_grid(axes: Axes, *, modes: Sequence[Mode], seeds: tuple[int, ...], seco
     return Grid(workloads=tuple(TimeStep(mode=mode, seconds=seconds) for mode in modes), axes={"seed": seeds, **axes})
 
 
+TRAINING_PEAK = PeakMemory(mode="training_step", resident=False)
+"""Of a step of Adam, tensors only: the system's view of large steps takes long."""
+
+
 def memory_grid(axes: Axes, *, seeds: tuple[int, ...]) -> Grid:
     """Peak memory of a training step at every point of the axes, in a process for each of `weighed_in(seeds)`."""
     return Grid(workloads=(PeakMemory(mode="forward_backward"),), axes={**axes, "seed": weighed_in(seeds, axes)})

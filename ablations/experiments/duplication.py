@@ -12,10 +12,10 @@ What was found stands in `reports/index.md`.
 
 from typing import Any
 
-from ablations.experiments.learning import Values, steady, training_grid
+from ablations.experiments.learning import Values, in_rounds, steady, training_grid
 from ablations.harness.experiment import Experiment, Scale
 from ablations.harness.training import Condition, Duplication, Learn
-from reformer.config import DenseAttention, LSHAttention
+from reformer.config import DenseAttention
 
 PAPER_MODEL = {"vocab_size": 128, "d_model": 256, "n_heads": 4, "d_head": 64, "d_ff": 256}
 """As the paper states it, but for the vocabulary: 127 symbols and the 0 in front."""
@@ -25,11 +25,7 @@ EVALUATED = (8, 4, 2, 1)
 
 
 def _conditions(chunk_len: int) -> tuple[Condition, ...]:
-    lsh = (
-        Condition(name=f"lsh_{rounds}", attention=LSHAttention(n_hashes=rounds, chunk_len=chunk_len))
-        for rounds in EVALUATED
-    )
-    return (Condition(name="dense", attention=DenseAttention()), *lsh)
+    return (Condition(name="dense", attention=DenseAttention()), *in_rounds(EVALUATED, chunk_len))
 
 
 def _scale(

@@ -13,11 +13,8 @@ What was found stands in `reports/index.md`.
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.experiments.costs import LARGE, SMALL, Axes
-from ablations.harness.cell import PeakMemory
+from ablations.experiments.costs import LARGE, SMALL, TRAINING_PEAK, Axes
 from ablations.harness.experiment import Experiment, Grid, Scale
-
-PEAK = PeakMemory(mode="training_step", resident=False)
 
 
 def _scale(
@@ -43,7 +40,7 @@ def _scale(
     }
     widths: tuple[Mapping[str, Any], ...] = ({}, wide)
     grids = (
-        Grid(workloads=(PEAK,), axes=dict(axes), model={**width, "ff_chunk_len": chunk})
+        Grid(workloads=(TRAINING_PEAK,), axes=dict(axes), model={**width, "ff_chunk_len": chunk})
         for width in widths
         for chunk in (None, *chunks)
     )

@@ -9,24 +9,16 @@ What was found stands in `reports/index.md`.
 from typing import Any
 
 from ablations.experiments.images64_factors import LARGE_PICTURES, SMALL_PICTURES, TINY_PICTURES, learn_pictures
-from ablations.experiments.learning import Values, training_grid
+from ablations.experiments.learning import Values, in_rounds, training_grid
 from ablations.harness.experiment import Experiment, Scale
-from ablations.harness.training import Condition, Learn
-from reformer.config import LSHAttention
+from ablations.harness.training import Learn
 
 EVALUATED = (1, 2, 4, 8, 16)
 
 
-def _conditions(chunk_len: int) -> tuple[Condition, ...]:
-    return tuple(
-        Condition(name=f"lsh_{rounds}", attention=LSHAttention(n_hashes=rounds, chunk_len=chunk_len))
-        for rounds in EVALUATED
-    )
-
-
 def _learn(steps: int, learning_rate: float, windows: int, chunk_len: int, **changes: Any) -> Learn:  # noqa: ANN401
     return learn_pictures(
-        steps, learning_rate, windows, conditions=_conditions(chunk_len), observed_windows=4, **changes
+        steps, learning_rate, windows, conditions=in_rounds(EVALUATED, chunk_len), observed_windows=4, **changes
     )
 
 

@@ -1,9 +1,11 @@
 """What the experiments on quality share: recipes, and grids of training runs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from ablations.harness.experiment import Grid
-from ablations.harness.training import Learn, Recipe
+from ablations.harness.training import Condition, Learn, Recipe
+from reformer.config import LSHAttention
 
 TINY: dict[str, Any] = {"vocab_size": 256, "d_model": 32, "n_heads": 2, "d_head": 16, "d_ff": 64}
 """Shows that everything runs, and learns next to nothing."""
@@ -28,6 +30,14 @@ def learn_text(steps: int, learning_rate: float, windows: int, **changes: Any) -
         recipe=steady(steps, learning_rate, **changes),
         evaluate_every=max(1, steps // 5),
         evaluation_windows=windows,
+    )
+
+
+def in_rounds(rounds: Iterable[int], chunk_len: int) -> tuple[Condition, ...]:
+    """Evaluated with LSH attention of so many rounds each: `lsh_8` and so on."""
+    return tuple(
+        Condition(name=f"lsh_{n_hashes}", attention=LSHAttention(n_hashes=n_hashes, chunk_len=chunk_len))
+        for n_hashes in rounds
     )
 
 

@@ -15,13 +15,11 @@ What was found stands in `reports/index.md`.
 from collections.abc import Mapping
 from typing import Any
 
-from ablations.experiments.costs import SMALL, Axes, time_grid, weighed_in
-from ablations.harness.cell import PeakMemory
+from ablations.experiments.costs import SMALL, TRAINING_PEAK, Axes, time_grid, weighed_in
 from ablations.harness.experiment import Experiment, Grid, Scale
 
 TEXT: Mapping[str, Any] = {"vocab_size": 256, "d_model": 256, "n_heads": 4, "d_head": 64, "d_ff": 1024}
 """The arena's model of byte-level texts."""
-PEAK = PeakMemory(mode="training_step", resident=False)
 
 
 def _scale(
@@ -45,7 +43,8 @@ def _scale(
     }
     times = time_grid(axes, modes=("training_step",), seeds=seeds, seconds=seconds)
     return Scale(
-        model=dict(model), grids=(times, Grid(workloads=(PEAK,), axes={"seed": weighed_in(seeds, axes), **axes}))
+        model=dict(model),
+        grids=(times, Grid(workloads=(TRAINING_PEAK,), axes={"seed": weighed_in(seeds, axes), **axes})),
     )
 
 

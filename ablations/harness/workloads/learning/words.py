@@ -37,7 +37,7 @@ class Words:
 
     def training(self, step: int) -> Batch:
         """Words drawn for this step."""
-        return self._batch("words", step, self._length(step), self.cell.batch)
+        return self._drawn(derived_seed(self.cell.seed, "words", step), self._length(step), self.cell.batch)
 
     def held_out(self, windows: int) -> Iterator[Batch]:
         """Words that depend on no seed of a cell."""
@@ -48,9 +48,6 @@ class Words:
 
     def _length(self, step: int) -> int:
         return next((length for until, length in self.task.shorter if step <= until), self.cell.length)
-
-    def _batch(self, purpose: str, step: int, length: int, count: int) -> Batch:
-        return self._drawn(derived_seed(self.cell.seed, purpose, step), length, count)
 
     def _drawn(self, seed: int, length: int, count: int) -> Batch:
         rows: NDArray[np.int64] = duplication.words(np.random.default_rng(seed), count, length, self.task.n_symbols)
