@@ -90,24 +90,43 @@ class LightEngine:
 
 def start(results: Path, fault: Fault | None = None) -> int:
     """Start a run in a process of its own; its number."""
+    # An interrupt that comes before that process can tell what it means waits until it can.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return pid
     code = CRASHED
+    try:
+        code = _run(results, fault)
+    finally:
+        # Whatever happened: it must not go on as a copy of this process, which would remove the trial's folder.
+        os._exit(code)
+
+
+def _run(results: Path, fault: Fault | None) -> int:
+    """The exit code of a run, in its own process."""
     with (results.parent / "log").open("a") as log:
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             if fault:
                 _plant(fault)
             console = Console(file=log)
-            code = int(cli._measure(plan(), results, console, LightEngine(fault), retry_failed=False))
+            return int(cli._measure(plan(), results, console, LightEngine(fault), retry_failed=False))
         except (UserError, KeyboardInterrupt) as error:
             log.write(f"Error: {error}\n")
-            code = REFUSED
+            return REFUSED
         except BaseException:
             traceback.print_exc(file=log)
+            return CRASHED
         finally:
-            log.flush()
-            os._exit(code)
+            _give_room()
+
+
+def _give_room() -> None:
+    """To the log, after a trial of a full disk."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def end(pid: int) -> int:
@@ -269,7 +288,9 @@ def trial(number: int, random_state: random.Random) -> dict[str, object]:
         results, notes = Path(folder) / "results", Path(folder) / "notes"
         notes.mkdir()
         os.environ["TMPDIR"] = tempfile.tempdir = folder
-        fault = Fault(KINDS[number % len(KINDS)], random_state.randrange(N_CELLS), random_state.random(), notes)
+        # The first of each kind comes at the earliest point there is: a disk without room for a byte, say.
+        share = random_state.random() if number >= len(KINDS) else 0.0
+        fault = Fault(KINDS[number % len(KINDS)], random_state.randrange(N_CELLS), share, notes)
         code = _first_run(results, fault)
         wrong = [] if code in EXIT_CODES.get(fault.kind, {0}) else [f"the first run ended with {code}"]
         wrong += _rows_that_are_wrong(results, fault)
