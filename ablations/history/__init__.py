@@ -1,0 +1,1 @@
+"""What the nightly runs measured, commit by commit, and where it changed."""
