@@ -1,4 +1,4 @@
-"""The table of contents: every experiment, in running order."""
+"""The table of contents: every experiment, in running order; last that of other packages' contenders, if any."""
 
 from collections.abc import Sequence
 
@@ -22,6 +22,7 @@ from ablations.experiments import (
     long_range_arena,
     max_length,
     one_million,
+    outside,
     parameters,
     peers,
     sequence_length,
@@ -61,15 +62,30 @@ def chosen(names: Sequence[str], profile: Profile) -> tuple[Experiment, ...]:
     """The experiments of these names, in running order; for no name, all that have a scale of the profile.
 
     Raises:
-        UserError: There is no experiment of a name, or it has no such scale.
+        UserError: There is no experiment of a name, or it has no such scale; or a contender's name is none.
     """
-    known = {experiment.name: experiment for experiment in EXPERIMENTS}
+    experiments = (*EXPERIMENTS, *_of_other_packages(names))
+    known = {experiment.name: experiment for experiment in experiments}
     for name in names:
         if name not in known:
-            raise UserError(f"There is no experiment {name!r}; known are {', '.join(known)}.")
+            raise UserError(
+                f"There is no experiment {name!r}; known are {', '.join(dict.fromkeys((*known, outside.NAME)))}."
+            )
         if profile not in (scales := known[name].scales):
             raise UserError(f"Experiment {name} has no profile {profile}; it has {', '.join(scales)}.")
-    return tuple(one for one in EXPERIMENTS if (one.name in names if names else profile in one.scales))
+    return tuple(one for one in experiments if (one.name in names if names else profile in one.scales))
+
+
+def _of_other_packages(names: Sequence[str]) -> tuple[Experiment, ...]:
+    """The experiment of what is registered, if it is among what was asked for; it is looked up nowhere else."""
+    wanted = outside.NAME in names
+    found = outside.registered_experiment() if wanted or not names else None
+    if wanted and found is None:
+        raise UserError(
+            f"No package that is installed here registers a contender, and experiment {outside.NAME} has no others. "
+            "Install one with an entry point in the group reformer_suite.contenders; docs/outside.md shows how."
+        )
+    return (found,) if found else ()
 
 
 def with_ceilings(experiments: Sequence[Experiment], profile: Profile, device: Device) -> tuple[Experiment, ...]:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ablations.harness.training import Learn, check_training
 from reformer.config import Count, Frozen, ReformerConfig
@@ -37,6 +38,23 @@ Implementation = Literal[
 
 `query_chunked` is this project's dense attention a chunk of queries at a time, the paper's baseline, where `ours`
 is LSH attention."""
+
+OUTSIDE = "outside:"
+"""What the implementation of another package's contender begins with; its name follows."""
+OUTSIDE_NAME = "[a-z][a-z0-9_]*"
+
+
+def _known(implementation: str) -> str:
+    known = get_args(Implementation)
+    if implementation not in known and not re.fullmatch(OUTSIDE + OUTSIDE_NAME, implementation):
+        raise ValueError(
+            f"known are {', '.join(known)}, and {OUTSIDE}NAME of another package's, NAME as in my_attention"
+        )
+    return implementation
+
+
+AnyImplementation = Annotated[str, AfterValidator(_known)]
+"""An `Implementation`, or a contender of another package, which need not be installed where its records are read."""
 
 LSH_PEERS: frozenset[Implementation] = frozenset({"huggingface", "lucidrains"})
 DENSE_PEERS: frozenset[Implementation] = frozenset(
@@ -157,7 +175,7 @@ class Cell(Frozen):
     device: Device
     seed: Annotated[int, Field(ge=0, strict=True)]
     scope: Scope = "model"
-    implementation: Implementation = "ours"
+    implementation: AnyImplementation = "ours"
     dtype: Dtype = "float32"
 
     @model_validator(mode="after")
@@ -172,6 +190,8 @@ class Cell(Frozen):
             )
         if (self.scope == "machine") != isinstance(self.workload, Ceiling):
             raise ValueError(f"scope={self.scope!r} does not go with workload {self.workload.kind!r}")
+        if self.is_outside and not isinstance(self.workload, TimeStep | PeakMemory | KernelTimes | Capacity):
+            raise ValueError(f"implementation={self.implementation!r} does not go with workload {self.workload.kind!r}")
         return self
 
     @model_validator(mode="after")
@@ -193,9 +213,16 @@ class Cell(Frozen):
         return workload.mode if isinstance(workload, TimeStep | PeakMemory | KernelTimes | Capacity) else workload.kind
 
     @property
+    def is_outside(self) -> bool:
+        """Whether another package's contender takes the step."""
+        return self.implementation.startswith(OUTSIDE)
+
+    @property
     def contender(self) -> str:
         """What a report calls it: the variant of a model of ours, else whose code it is."""
-        return self.config.variant if (self.scope, self.implementation) == ("model", "ours") else self.implementation
+        if (self.scope, self.implementation) == ("model", "ours"):
+            return self.config.variant
+        return self.implementation.removeprefix(OUTSIDE)
 
     @property
     def description(self) -> str:

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from ablations.data.cache import cache_folder
+from ablations.harness import contender
 from ablations.harness.cell import Device
 from ablations.harness.device_state import first_visible
 from ablations.harness.errors import UserError
@@ -118,7 +119,7 @@ def _versions() -> dict[str, str]:
             installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return installed
+    return installed | contender.versions()
 
 
 def _git(*arguments: str) -> str | None:

@@ -44,7 +44,7 @@ WIDE_FACTOR = 4
 """How much faster wide matrices are multiplied on a CPU, and half-precision ones on a GPU."""
 WIDE = 512
 PEER_FACTOR: dict[Scope, float] = {"attention": 5, "model": 2}
-"""How much longer a peer takes than ours, roughly."""
+"""How much longer a peer takes than ours, roughly; so may another package's contender."""
 COMPILE_SECONDS = 20
 WARM_UP_STEPS = 10
 WARM_UP_SECONDS: dict[Device, float] = {"cpu": 0.1, "cuda": 1.2}
@@ -92,7 +92,7 @@ def estimate(cell: Cell) -> Estimate:
     tokens = cell.batch * cell.length
     forward = tokens * _forward_flops_per_token(cell) / _rate(cell)
     forward += STEP_SECONDS[cell.device] / 3 * cell.config.n_layers
-    forward *= PEER_FACTOR[cell.scope] if cell.implementation in LSH_PEERS else 1
+    forward *= PEER_FACTOR[cell.scope] if cell.implementation in LSH_PEERS or cell.is_outside else 1
     start = START_SECONDS + (COMPILE_SECONDS if cell.implementation == "flex" else 0)
     return Estimate(start + _seconds(cell, forward), peak, held)
 

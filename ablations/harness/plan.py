@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ablations.harness.cell import Cell, Device
+from ablations.harness.cell import OUTSIDE, Cell, Device
 from ablations.harness.environment import PEER_PACKAGES, hardware
 from ablations.harness.experiment import Experiment, Profile
 from ablations.harness.measurement import LearningCurve
@@ -101,6 +101,7 @@ def _saw_other_batches(record: Record) -> bool:
 
 
 def _packages(environment: Environment, cell: Cell) -> dict[str, str]:
-    """Those that matter to the cell: a peer's package to what that peer does, and to nothing else."""
+    """Those that matter to the cell: a peer's or a contender's to what that one does, and to nothing else."""
     others = {package for name, package in PEER_PACKAGES.items() if name != cell.implementation}
+    others |= {name for name in environment.packages if name.startswith(OUTSIDE) and name != cell.implementation}
     return {name: version for name, version in environment.packages.items() if name not in others}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Self
 
+from ablations.harness.cell import OUTSIDE
 from ablations.harness.record import Environment
 from reformer.config import Frozen
 
@@ -33,7 +34,9 @@ class TrainingFiles(Frozen):
         """Of one cell in a machine's folder."""
         stem = folder.absolute() / "training" / cell_id
         known = environment.commit is not None and not environment.dirty
-        made_by = json.dumps([environment.commit, environment.packages], sort_keys=True) if known else None
+        # Those of contenders are no part of any training run.
+        packages = {name: one for name, one in environment.packages.items() if not name.startswith(OUTSIDE)}
+        made_by = json.dumps([environment.commit, packages], sort_keys=True) if known else None
         return cls(
             curve_path=f"{stem}.curve",
             checkpoint_path=f"{stem}.checkpoint",

@@ -120,8 +120,11 @@ def work_of(cell: Cell) -> Work:
     """What one step of the cell must do, whoever's code does it.
 
     Of a whole model: matrix products without any recomputation, what goes into and comes out of attention, and the
-    weights. Everything else that it reads and writes comes on top, and so does the optimiser.
+    weights. Everything else that it reads and writes comes on top, and so does the optimiser. What another package's
+    contender must do is not known: none of it counts.
     """
+    if cell.is_outside:
+        return NO_WORK
     tokens = cell.batch * (1 if cell.mode == "decode" else cell.length)
     attention = [_attention(cell, one).times(tokens * cell.config.n_heads) for one in cell.config.attentions]
     total = sum(attention, NO_WORK)
