@@ -376,12 +376,17 @@ def load_results(results: Path) -> tuple[MachineResults, ...]:
     Raises:
         UserError: Some file of one of them cannot be read.
     """
-    return tuple(
-        MachineResults(
-            environment=_read_json(folder / "machine.json", Environment),
-            plan=_read_plan(folder / "plan.json"),
-            records=newest(load(folder)),
-        )
-        for folder in sorted(results.iterdir())
-        if any(folder.glob("*.jsonl"))
+    return tuple(load_machine(folder) for folder in sorted(results.iterdir()) if any(folder.glob("*.jsonl")))
+
+
+def load_machine(folder: Path) -> MachineResults:
+    """One machine's folder.
+
+    Raises:
+        UserError: Some file of it cannot be read.
+    """
+    return MachineResults(
+        environment=_read_json(folder / "machine.json", Environment),
+        plan=_read_plan(folder / "plan.json"),
+        records=newest(load(folder)),
     )

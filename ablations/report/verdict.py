@@ -23,7 +23,7 @@ class Verdict:
     ratio: Estimate
 
 
-def verdict(rounds: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Verdict:
+def verdict(rounds: Sequence[tuple[Sequence[float], Sequence[float]]], *, changed: float = CHANGED) -> Verdict:
     """How the first of each round compares with the second.
 
     With eight rounds and processes that differ by 1 to 3 %, equal things are five standard errors from an alarm, what
@@ -31,17 +31,24 @@ def verdict(rounds: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Verdic
 
     Args:
         rounds: The samples of the one and of the other, as in `paired_ratio`; taken on one machine, in turns.
+        changed: In place of `CHANGED`, above 1; what is clear is then half as far from 1.
     """
     ratio = paired_ratio(rounds)
-    return Verdict(_answer(ratio), ratio)
+    return Verdict(_answer(ratio, changed), ratio)
 
 
-def _answer(ratio: Estimate) -> Answer:
+def clearly(changed: float) -> float:
+    """What stands for `CLEARLY` beside another limit than `CHANGED`: half as far from 1."""
+    return CLEARLY if changed == CHANGED else 1 + (changed - 1) / 2
+
+
+def _answer(ratio: Estimate, changed: float) -> Answer:
     if ratio.interval is None:
         return "cannot_tell"
-    if ratio.value > CHANGED and ratio.interval.low > CLEARLY:
+    clear = clearly(changed)
+    if ratio.value > changed and ratio.interval.low > clear:
         return "slower"
-    if ratio.value < 1 / CHANGED and ratio.interval.high < 1 / CLEARLY:
+    if ratio.value < 1 / changed and ratio.interval.high < 1 / clear:
         return "faster"
-    same = ratio.interval.low > 1 / CLEARLY and ratio.interval.high < CLEARLY
+    same = ratio.interval.low > 1 / clear and ratio.interval.high < clear
     return "same" if same else "cannot_tell"

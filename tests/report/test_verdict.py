@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ablations.report.verdict import Verdict, verdict
+from ablations.report.verdict import CHANGED, CLEARLY, Verdict, clearly, verdict
 
 
 def rounds(*ratios: float) -> Verdict:
@@ -33,6 +33,19 @@ def test_the_two_sides_change_places_with_the_answer() -> None:
     pairs = [((1.2, 1.3, 1.25), (1.0, 1.1, 1.05)), ((2.3, 2.4, 2.5), (2.0, 2.1, 1.9)), ((1.2, 1.2), (1.0, 1.0))]
     assert verdict(pairs).answer == "slower"
     assert verdict([(other, one) for one, other in pairs]).answer == "faster"
+
+
+def test_another_limit_moves_what_is_a_change_and_what_is_the_same() -> None:
+    three_per_cent = [((1.03 + wobble,), (1.0,)) for wobble in (-0.002, 0.0, 0.002)]
+    assert verdict(three_per_cent).answer == "same"
+    assert verdict(three_per_cent, changed=1.02).answer == "slower"
+    assert verdict([(other, one) for one, other in three_per_cent], changed=1.02).answer == "faster"
+    half_as_much_again = [((1.15 + wobble,), (1.0,)) for wobble in (-0.01, 0.0, 0.01)]
+    assert verdict(half_as_much_again, changed=1.5).answer == "same"
+
+
+def test_the_usual_limits_are_those_of_the_rule_for_others() -> None:
+    assert clearly(CHANGED) == CLEARLY == pytest.approx(1 + (CHANGED - 1) / 2)
 
 
 def planted(slowdown: float, spread: float, trials: int = 2000) -> list[str]:

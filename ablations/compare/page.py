@@ -1,0 +1,52 @@
+"""A comparison as one HTML page that needs nothing else, and as GitHub Markdown."""
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ablations.compare.view import COLUMNS, Report, cells_of, heads, lists
+from ablations.harness.errors import UserError
+from ablations.report.render import markdown
+
+
+def write_html(report: Report, path: Path) -> None:
+    """Write the page; the same records give the same bytes.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    _write(report, "comparison.html.j2", path)
+
+
+def write_markdown(report: Report, path: Path) -> None:
+    """Write the same as GitHub Markdown.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    _write(report, "comparison.md.j2", path)
+
+
+def _write(report: Report, template: str, path: Path) -> None:
+    text = (
+        _templates()
+        .get_template(template)
+        .render(report=report, columns=COLUMNS, cells_of=cells_of, heads=heads, lists=lists)
+    )
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}. Name another file.") from None
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("ablations.compare"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["markdown"] = markdown
+    return templates
