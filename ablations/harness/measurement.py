@@ -1,11 +1,12 @@
 """What was measured: raw samples and counts, as the process of one cell took them. Statistics belong to the report."""
 
+import math
 from statistics import median
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from reformer.config import Frozen
+from reformer.config import Frozen, LSHAttention
 
 CONTENDED_SHARE = 0.05
 """Of all the processor time there was; a system at rest takes less than a hundredth."""
@@ -196,6 +197,67 @@ class AttentionSeen(Frozen):
     n_queries: int
 
 
+Position = Annotated[int, Field(ge=0)]
+"""Of a token, counted from 0; of buckets, their number."""
+
+
+class HeaviestKeys(Frozen):
+    """Where dense attention puts the weight of one query: the heaviest keys, heaviest first, rounded to four digits."""
+
+    query: Position
+    keys: Annotated[tuple[Position, ...], Field(min_length=1)]
+    weights: tuple[Annotated[float, Field(gt=0, le=1)], ...]
+
+    @model_validator(mode="after")
+    def _every_key_has_its_weight(self) -> Self:
+        if len(self.keys) != len(self.weights) or len(set(self.keys)) != len(self.keys):
+            raise ValueError("keys and weights go in pairs, each key once")
+        return self
+
+
+class AttentionPattern(Frozen):
+    """How one head of an LSH layer of the trained model sorted one held-out sequence, enough to draw who meets whom.
+
+    Attributes:
+        layer: Counted from 0.
+        head: That whose dense attention is sharpest of the layer: the mean over queries of the largest weight.
+        attention: The layer's, with the bucket count as numbers.
+        causal: Whether a position sees only the past.
+        buckets: Of each round, the bucket of each position.
+        dense: Of some queries at even distances.
+    """
+
+    layer: Position
+    head: Position
+    attention: LSHAttention
+    causal: bool
+    buckets: Annotated[tuple[tuple[Position, ...], ...], Field(min_length=1)]
+    dense: tuple[HeaviestKeys, ...]
+
+    @property
+    def length(self) -> int:
+        """Positions in the sequence."""
+        return len(self.buckets[0])
+
+    @property
+    def n_buckets(self) -> int:
+        """In each round."""
+        assert self.attention.n_buckets is not None, "checked below"
+        return math.prod(self.attention.n_buckets)
+
+    @model_validator(mode="after")
+    def _numbers_agree(self) -> Self:
+        if self.attention.n_buckets is None:
+            raise ValueError("attention.n_buckets must be numbers")
+        if not self.length or any(len(round_) != self.length for round_ in self.buckets):
+            raise ValueError("each round names a bucket for each position")
+        if max(map(max, self.buckets)) >= self.n_buckets:
+            raise ValueError(f"a bucket is beyond the {self.n_buckets} there are")
+        if any(position >= self.length for row in self.dense for position in (row.query, *row.keys)):
+            raise ValueError(f"a position is beyond the {self.length} there are")
+        return self
+
+
 class Translations(Frozen):
     """BLEU of the test part, by sacrebleu: `signature` says how it was counted."""
 
@@ -215,6 +277,7 @@ class LearningCurve(Frozen):
         split: Which data was trained on and which held out, in words.
         conditions: The trained model under each condition of the workload.
         attention: Of each LSH layer of the trained model, if the workload asks for it.
+        patterns: One of each of these layers; none in records from before they were noted.
         translations: Of a translation task.
         peak_bytes: Most bytes of tensors alive at once in one more step after the last, parameters, gradients and the
             optimiser's state among them; on a GPU the allocator's. `None` of records older than schema 5.
@@ -231,6 +294,7 @@ class LearningCurve(Frozen):
     split: str
     conditions: tuple[ConditionResult, ...] = ()
     attention: tuple[AttentionSeen, ...] = ()
+    patterns: tuple[AttentionPattern, ...] = ()
     translations: Translations | None = None
     peak_bytes: int | None
     peak_missing: str | None
@@ -314,7 +378,27 @@ class Trained(Frozen):
     seconds: float
 
 
+class PacedTimes(Frozen):
+    """Processor time of steps, each beside that of a fixed computation that no change of the code touches. Seconds.
+
+    Attributes:
+        kind: Tells measurements apart.
+        step_seconds: Of each step, all threads added.
+        reference_seconds: Of the fixed computation, once before each step.
+    """
+
+    kind: Literal["paced"] = "paced"
+    step_seconds: tuple[float, ...]
+    reference_seconds: tuple[float, ...]
+
+    @property
+    def pace(self) -> tuple[float, ...]:
+        """How many times as long as the fixed computation each step took: what slows the machine slows both."""
+        usual = median(self.reference_seconds)
+        return tuple(seconds / usual for seconds in self.step_seconds)
+
+
 Measurement = Annotated[
-    StepTimes | PeakBytes | KernelSeconds | LearningCurve | Discrepancy | Ceilings | Trained,
+    StepTimes | PeakBytes | KernelSeconds | LearningCurve | Discrepancy | Ceilings | Trained | PacedTimes,
     Field(discriminator="kind"),
 ]

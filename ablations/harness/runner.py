@@ -60,6 +60,7 @@ class Runner:
         folder: Of this machine's records, where training runs keep what they go on from; `None` keeps nothing.
         checkpoint_seconds: Of training between two checkpoints.
         server: Module that serves; another one than that of ordinary cells does other things with them.
+        root: Folder that the server starts in, and so whose packages it imports first.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Runner:
         folder: Path | None = None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         server: str = SERVER,
+        root: Path = PROJECT,
     ) -> None:
         self._environment = environment
         self._records, self._checkpoint_seconds = folder, checkpoint_seconds
-        self._server_module = server
+        self._server_module, self._root = server, root
         self._server: subprocess.Popen[bytes] | None = None
         self._group: int | None = None
         self._folder = _temporary_folder()
@@ -86,6 +88,14 @@ class Runner:
         if self._server is not None:
             self._end(self._server)
         self._folder.cleanup()
+
+    def start(self) -> None:
+        """Let the server start now, so that it imports what it needs while something else goes on.
+
+        One that cannot be started is found out by the first cell.
+        """
+        with contextlib.suppress(ServerDiedError):
+            self._warm_server()
 
     def run(self, cell: Cell, data: Path | None = None, *, timeout_seconds: float) -> Record:
         """Measure one cell. Always returns a record; only an interrupt from the keyboard passes through."""
@@ -147,7 +157,7 @@ class Runner:
             try:
                 self._server = subprocess.Popen(
                     [sys.executable, "-m", self._server_module],
-                    cwd=PROJECT,
+                    cwd=self._root,
                     env=os.environ | WORKER_ENVIRONMENT,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

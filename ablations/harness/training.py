@@ -116,7 +116,8 @@ class Learn(Frozen):
         evaluate_every: Steps between two evaluations; the last step is always evaluated.
         evaluation_windows: Sequences held out, the same at every evaluation.
         conditions: Under which the trained model is evaluated too.
-        observed_windows: Of these sequences, so many in which attention is looked at in the end.
+        observed_windows: Of these sequences, so many in which attention is looked at in the end; who meets whom in the
+            first of them is noted, to be drawn.
 
     Raises:
         pydantic.ValidationError: As in `Frozen`, or two conditions have one name.

@@ -1,6 +1,7 @@
 """Figures as SVG text. The only part of the report that draws, and so the only one that imports matplotlib."""
 
 from ablations.harness.work import Ceiling
+from ablations.report.figures.attention import attention_figures
 from ablations.report.figures.canvas import Figure, Quantity
 from ablations.report.figures.capacity import capacity_figures
 from ablations.report.figures.comparing import comparison_figures
@@ -34,7 +35,7 @@ def figures(kind: KindResults, prefix: str, ceiling: Ceiling | None = None) -> t
     if kind.compares:
         return comparison_figures(kind, prefix, ceiling)
     if kind.kind == "learn":
-        further = (*duplication_figures(kind, prefix), *recall_figures(kind, prefix))
+        further = (*duplication_figures(kind, prefix), *recall_figures(kind, prefix), *attention_figures(kind, prefix))
         return (learning_figure(kind, f"{prefix}-learning"), *further)
     # Over length a step holds ever more tokens; over any other axis tokens per second is only time upside down.
     throughput = (THROUGHPUT,) if kind.kind == "time" and kind.horizontal == "length" else ()

@@ -89,7 +89,7 @@ def seen(heads: Heads, lsh: LSHAttention, *, causal: bool) -> Seen:
     length = heads.query_BHLK.shape[2]
     n_queries = min(QUERIES, length)
     query = torch.arange(n_queries, device=heads.query_BHLK.device) * length // n_queries
-    weight_BHQL = _dense_weights(heads.query_BHLK, query, score_scale(lsh, heads.query_BHLK), causal=causal)
+    weight_BHQL = dense_weights(heads.query_BHLK, query, score_scale(lsh, heads.query_BHLK), causal=causal)
     rounds = heads.bucket_BHRL.shape[2]
     recall = [
         (weight_BHQL * _met(heads.bucket_BHRL[:, :, : one + 1].contiguous(), query, lsh)).sum(-1).flatten()
@@ -99,7 +99,7 @@ def seen(heads: Heads, lsh: LSHAttention, *, causal: bool) -> Seen:
     return Seen(torch.stack(recall), load_BHRN)
 
 
-def _dense_weights(query_BHLK: Tensor, query: Tensor, scale: float, *, causal: bool) -> Tensor:
+def dense_weights(query_BHLK: Tensor, query: Tensor, scale: float, *, causal: bool) -> Tensor:
     """Weights of dense attention for some queries, a position's own key left out unless it is the only one."""
     score_BHQL = query_BHLK[:, :, query] @ (unit_keys(query_BHLK) * scale).transpose(-1, -2)
     key = torch.arange(query_BHLK.shape[2], device=query.device)

@@ -15,6 +15,7 @@ from ablations.harness.workloads.learning.attention import attention_seen
 from ablations.harness.workloads.learning.batches import Material, Model
 from ablations.harness.workloads.learning.checkpoint import Diary, Progress
 from ablations.harness.workloads.learning.evaluation import score, under_conditions
+from ablations.harness.workloads.learning.patterns import attention_patterns
 from ablations.harness.workloads.learning.recipe import build_optimiser, take_step
 from ablations.harness.workloads.learning.tasks import build_learner, build_material
 from ablations.harness.workloads.learning.translation import translations
@@ -50,6 +51,7 @@ def learn(cell: Cell, workload: Learn, data: Path | None, files: TrainingFiles |
         split=material.description,
         conditions=under_conditions(model, material, workload, cell),
         attention=attention_seen(model, material, workload, cell),
+        patterns=attention_patterns(model, material, workload, cell),
         translations=translations(model, material, workload, cell),
         # The last: it takes one more step.
         peak_bytes=run.peak_bytes(progress.step + 1),
