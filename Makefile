@@ -9,8 +9,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/installed
 	$(BIN)/python run_all.py $(ARGS)
 
+# Two processes, whatever the machine: tests compute on one thread each.
 test: check
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ablations.commands.compare import compare
+from ablations.commands.gate import gate
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,6 +28,8 @@ VERDICT_COLOURS = {"reproduced": "green", "partly": "yellow", "not reproduced": 
 PROFILES = "smoke, cpu, gpu, paper-cpu, paper"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+for command in (compare, gate):
+    app.command()(command)
 
 
 def main() -> None:

@@ -108,7 +108,11 @@ def test_a_cache_that_went_bad_is_replaced(folders: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize("name", ["enwik8.zip", "enwik8.gz"])
-@pytest.mark.parametrize("content", [b"<html>sign in</html>", gzip.compress(TEXT)[:-50], b""])
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>sign in</html>", gzip.compress(TEXT)[:-50], b""],
+    ids=["another page", "cut short", "empty"],
+)
 def test_a_damaged_archive_is_a_missing_data_set(name: str, content: bytes, folders: tuple[Path, Path]) -> None:
     (folders[0] / name).write_bytes(content)
     with pytest.raises(enwik8.DataMissingError, match=r"archive from folder failed|something else"):

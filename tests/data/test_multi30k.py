@@ -108,7 +108,9 @@ def test_another_text_is_refused(name: str, folders: tuple[Path, Path]) -> None:
     assert not (folders[1] / "multi30k" / name).exists()
 
 
-@pytest.mark.parametrize("content", [b"<html>sign in</html>", gzip.compress(b"A dog runs.\n" * 90)[:-20]])
+@pytest.mark.parametrize(
+    "content", [b"<html>sign in</html>", gzip.compress(b"A dog runs.\n" * 90)[:-20]], ids=["another page", "cut short"]
+)
 def test_a_damaged_archive_is_a_missing_data_set(content: bytes, folders: tuple[Path, Path]) -> None:
     fill(folders[0])
     (folders[0] / "m30k_train.en.gz").write_bytes(content)
