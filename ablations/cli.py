@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ablations.commands.compare import compare
+from ablations.commands.export import export
 from ablations.commands.gate import gate
+from ablations.commands.history import history
+from ablations.commands.instructions import instructions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +31,7 @@ VERDICT_COLOURS = {"reproduced": "green", "partly": "yellow", "not reproduced": 
 PROFILES = "smoke, cpu, gpu, paper-cpu, paper"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-for command in (compare, gate):
+for command in (compare, export, gate, history, instructions):
     app.command()(command)
 
 

@@ -82,7 +82,18 @@ def test_the_commands_beside_a_run_are_these_with_these_flags_and_no_others() ->
     flags = {
         name: [option for one in command.params for option in one.opts] for name, command in group.commands.items()
     }
-    assert flags == {"doctor": [], "claims": ["--results", "--machine"]}
+    assert flags == {
+        "doctor": [],
+        "claims": ["--results", "--machine"],
+        "compare": [
+            *("a", "b", "--results", "--machine", "--across", "--threshold", "--memory-threshold", "--bits-threshold"),
+            *("--strict", "--html", "--markdown"),
+        ],
+        "export": ["folder", "--results", "--machine", "--format"],
+        "gate": ["--base", "--project", "--rounds", "--out", "--summary"],
+        "history": ["file", "--reports", "--add"],
+        "instructions": ["--out", "--base"],
+    }
 
 
 def test_help_imports_next_to_nothing() -> None:

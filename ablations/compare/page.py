@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from ablations.compare.view import COLUMNS, Report, cells_of, heads, lists
 from ablations.harness.errors import UserError
-from ablations.report.render import markdown
+from ablations.report.templating import templates
 
 
 def write_html(report: Report, path: Path) -> None:
@@ -29,7 +27,7 @@ def write_markdown(report: Report, path: Path) -> None:
 
 def _write(report: Report, template: str, path: Path) -> None:
     text = (
-        _templates()
+        templates("ablations.compare")
         .get_template(template)
         .render(report=report, columns=COLUMNS, cells_of=cells_of, heads=heads, lists=lists)
     )
@@ -37,16 +35,3 @@ def _write(report: Report, template: str, path: Path) -> None:
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}. Name another file.") from None
-
-
-def _templates() -> Environment:
-    templates = Environment(
-        loader=PackageLoader("ablations.compare"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    templates.filters["markdown"] = markdown
-    return templates

@@ -3,8 +3,8 @@
 from ablations.gate.cells import name_of
 from ablations.gate.judge import CellVerdict, Judgement
 from ablations.gate.rounds import Gate
-from ablations.report.render import markdown
 from ablations.report.statistics import Estimate
+from ablations.report.templating import markdown
 from ablations.report.verdict import CHANGED, CLEARLY
 
 HEADINGS = {

@@ -1,5 +1,6 @@
 """What the templates show of each machine, put together from records and plan."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from ablations.harness.measurement import StepTimes
 from ablations.harness.record import Environment, Record
 from ablations.harness.store import MachineResults, PlannedExperiment
 from ablations.harness.work import Ceiling, ceiling_of
+from ablations.report.answers import answer
 from ablations.report.budget_table import budget_table
 from ablations.report.capacity_tables import capacity_tables
+from ablations.report.charts import Chart, capacity_chart, learning_chart, scaling_chart
 from ablations.report.claims_table import ClaimRow, ClaimsPart, claims_part
 from ablations.report.comparison_tables import ceilings_table, comparison_tables
 from ablations.report.exactness_table import exactness_table
@@ -22,21 +25,49 @@ from ablations.report.svg import slug
 from ablations.report.table import Table
 from ablations.report.tables import gaps_table, result_tables
 from ablations.report.units import BYTES, count
-from ablations.report.views import ExperimentResults, KindResults, experiment_results
+from ablations.report.views import SCOPES, ExperimentResults, KindResults, experiment_results
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart, and the figures that stand in its place where no script runs; one of them may be lacking."""
+
+    chart: Chart | None
+    figures: tuple[Figure, ...]
 
 
 @dataclass(frozen=True)
 class ExperimentPart:
-    """One experiment on one machine."""
+    """One experiment on one machine.
+
+    Attributes:
+        anchor: Of its section.
+        title: A few words.
+        question: As the plan asks it.
+        answer: In one sentence.
+        summary: What became of its cells.
+        drawings: Of its results.
+        tables: Of its results.
+        gaps: The table of cells without one.
+        has_results: Whether any cell has one.
+        made: Pairs of a label and a text: the command that measures it, where and with which code it was measured.
+    """
 
     anchor: str
     title: str
     question: str
+    answer: str
     summary: str
-    figures: tuple[Figure, ...]
+    drawings: tuple[Drawing, ...]
     tables: tuple[Table, ...]
     gaps: Table
     has_results: bool
+    made: tuple[tuple[str, str], ...]
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """Of all drawings."""
+        return tuple(figure for drawing in self.drawings for figure in drawing.figures)
 
 
 @dataclass(frozen=True)
@@ -80,7 +111,8 @@ def machine_part(results: MachineResults, anchor: str, claims: Sequence[ClaimRow
         ),
         headlines=headlines(experiments),
         experiments=tuple(
-            _experiment_part(one, f"{anchor}-{own}", ceiling) for one, own in zip(experiments, anchors, strict=True)
+            _experiment_part(one, f"{anchor}-{own}", ceiling, results)
+            for one, own in zip(experiments, anchors, strict=True)
         ),
     )
 
@@ -96,18 +128,18 @@ def unique(slugs: Sequence[str]) -> list[str]:
     return taken
 
 
-def _experiment_part(results: ExperimentResults, anchor: str, ceiling: Ceiling | None) -> ExperimentPart:
+def _experiment_part(
+    results: ExperimentResults, anchor: str, ceiling: Ceiling | None, machine: MachineResults
+) -> ExperimentPart:
     planned: PlannedExperiment = results.planned
     cells = frozenset(planned.cells)
     return ExperimentPart(
         anchor=anchor,
         title=planned.title,
         question=planned.question,
+        answer=answer(results),
         summary=_counts(results),
-        figures=(
-            *(figure for kind in results.kinds for figure in figures(kind, anchor, ceiling)),
-            *capacity_figures(results.searches, anchor),
-        ),
+        drawings=tuple(one for one in _drawings(results, anchor, ceiling) if one.chart or one.figures),
         tables=(
             *(table for kind in results.kinds for table in _tables(kind, ceiling)),
             *capacity_tables(results.searches),
@@ -118,7 +150,31 @@ def _experiment_part(results: ExperimentResults, anchor: str, ceiling: Ceiling |
         ),
         gaps=gaps_table(results),
         has_results=any(attempt.status == "ok" for attempt in results.attempts),
+        made=_made(results, machine),
     )
+
+
+def _drawings(results: ExperimentResults, anchor: str, ceiling: Ceiling | None) -> Iterable[Drawing]:
+    """Time and memory of one scope share a chart; each kind of training, and all searches, have one of their own."""
+    for scope in SCOPES:
+        steps = [kind for kind in results.kinds if kind.scope == scope and kind.kind != "learn"]
+        static = [figure for kind in steps for figure in figures(kind, anchor, ceiling)]
+        yield Drawing(scaling_chart(steps, f"{anchor}-{scope}-chart"), tuple(static))
+        for kind in results.kinds:
+            if (kind.scope, kind.kind) == (scope, "learn"):
+                static = list(figures(kind, anchor, ceiling))
+                yield Drawing(learning_chart(kind, f"{anchor}-{scope}-learning-chart"), tuple(static[:1]))
+                yield Drawing(None, tuple(static[1:]))
+    searched = capacity_figures(results.searches, anchor)
+    yield Drawing(capacity_chart(results.searches, f"{anchor}-capacity-chart"), searched)
+
+
+def _made(results: ExperimentResults, machine: MachineResults) -> tuple[tuple[str, str], ...]:
+    planned, here = results.planned, machine.environment
+    command = f"python run_all.py --profile {shlex.quote(planned.profile)} --only {shlex.quote(planned.name)}"
+    records = [one.record for one in results.attempts if one.record]
+    device = here.accelerator or f"{here.processor}, {count(here.cores, 'logical core')}"
+    return (("Command", command), ("Machine", f"{here.machine}: {device}"), ("Commit", _commits(records)))
 
 
 def _tables(kind: KindResults, ceiling: Ceiling | None) -> tuple[Table, ...]:

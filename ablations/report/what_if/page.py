@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from statistics import median_low
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ablations.harness.store import MachineResults
+from ablations.report.templating import script_data, templates
 from ablations.report.units import BYTES, SECONDS, count, setting, three_digits
 from ablations.report.what_if.contenders import Contender, contenders, is_usable
 from ablations.report.what_if.fit import LEAST_CONFIGURATIONS, LEAST_FOR_QUANTILES, QUANTILES, Fit
@@ -72,12 +72,12 @@ def page(results: Sequence[MachineResults]) -> str:
     ordered = sorted(results, key=lambda one: one.environment.machine)
     everywhere = [machine(one) for one in ordered]
     machines = [one for one in everywhere if one.contenders]
-    template = _templates().get_template("what_if.html.j2")
+    template = templates("ablations.report").get_template("what_if.html.j2")
     return template.render(
         machines=machines,
         accounts=[(one.name, accounts(one)) for one in machines],
         without=[one.name for one in everywhere if not one.contenders],
-        data=Markup(embedded(machines)),
+        data=embedded(machines),
         fields=FIELDS,
         hints=HINTS,
         n_least=LEAST_CONFIGURATIONS,
@@ -103,7 +103,7 @@ def machine(results: MachineResults) -> Machine:
     )
 
 
-def embedded(machines: Sequence[Machine]) -> str:
+def embedded(machines: Sequence[Machine]) -> Markup:
     """What the script reads, as JSON that no text in it can end the element of."""
     content = {
         "machines": [_machine_data(one) for one in machines],
@@ -114,8 +114,7 @@ def embedded(machines: Sequence[Machine]) -> str:
         "limit_steps": LIMIT_STEPS,
         "longest": LONGEST,
     }
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return script_data(json.dumps(content, allow_nan=False, separators=(",", ":")))
 
 
 def _machine_data(one: Machine) -> dict[str, object]:
@@ -169,14 +168,3 @@ def _account(label: str, quantity: str, fit: Fit) -> Account:
 
 def _range(label: str, low: int, high: int) -> str:
     return f"{label} {setting(low)}" if low == high else f"{label} {setting(low)} to {setting(high)}"
-
-
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("ablations.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
