@@ -12,7 +12,7 @@ EXPERIMENT = "gate"
 READY = "ready"
 """Name of the cell that asks a server for nothing but an answer."""
 SIZES: Mapping[str, Any] = {"vocab_size": 256, "d_model": 128, "n_heads": 2, "d_head": 64, "d_ff": 256, "n_layers": 2}
-LENGTH = 512
+LENGTH = 256
 ATTENTION_LENGTH = 1024
 ROUNDS = 2
 CHUNK = 64
@@ -75,7 +75,7 @@ def _cell(variant: str, length: int, mode: Mode, *, scope: Scope, implementation
     return Cell(
         experiment=EXPERIMENT,
         config=_config(variant, length),
-        workload=TimeStep(mode=mode, min_samples=7, seconds=0.35),
+        workload=TimeStep(mode=mode, min_samples=7, seconds=0.5),
         batch=1,
         length=length,
         device="cpu",

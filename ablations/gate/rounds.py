@@ -81,14 +81,16 @@ class Gate(Frozen):
 
 
 class Pair(NamedTuple):
-    """The paces of both sides in one round, the head's first."""
+    """The pace of either side in one round, the head's first."""
 
-    head: tuple[float, ...]
-    base: tuple[float, ...]
+    head: tuple[float]
+    base: tuple[float]
 
 
 def pairs_of(measured: CellRounds) -> tuple[Pair, ...]:
     """Rounds in which both sides were measured."""
     return tuple(
-        Pair(one.head.times.pace, one.base.times.pace) for one in measured.rounds if one.head.times and one.base.times
+        Pair((one.head.times.pace,), (one.base.times.pace,))
+        for one in measured.rounds
+        if one.head.times and one.base.times
     )

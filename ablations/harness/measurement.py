@@ -1,7 +1,8 @@
 """What was measured: raw samples and counts, as the process of one cell took them. Statistics belong to the report."""
 
+import itertools
 import math
-from statistics import median
+from statistics import fmean, median
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -379,23 +380,33 @@ class Trained(Frozen):
 
 
 class PacedTimes(Frozen):
-    """Processor time of steps, each beside that of a fixed computation that no change of the code touches. Seconds.
+    """Processor time of steps, each between two stretches of a fixed computation that no change of the code touches.
 
     Attributes:
         kind: Tells measurements apart.
         step_seconds: Of each step, all threads added.
-        reference_seconds: Of the fixed computation, once before each step.
+        reference_seconds: Of the fixed computation, once: before the first step and after each.
     """
 
     kind: Literal["paced"] = "paced"
-    step_seconds: tuple[float, ...]
+    step_seconds: Annotated[tuple[float, ...], Field(min_length=1)]
     reference_seconds: tuple[float, ...]
 
+    @model_validator(mode="after")
+    def _each_step_lies_between_two_references(self) -> Self:
+        if len(self.reference_seconds) != len(self.step_seconds) + 1:
+            raise ValueError("there is one reference more than there are steps")
+        return self
+
     @property
-    def pace(self) -> tuple[float, ...]:
-        """How many times as long as the fixed computation each step took: what slows the machine slows both."""
-        usual = median(self.reference_seconds)
-        return tuple(seconds / usual for seconds in self.step_seconds)
+    def pace(self) -> float:
+        """How many times as long as the fixed computation a step takes, mean over steps.
+
+        What slows the machine for a while, as another program on the same core does, slows a step and what lies right
+        before and after it alike.
+        """
+        beside = [(before + after) / 2 for before, after in itertools.pairwise(self.reference_seconds)]
+        return fmean(step / reference for step, reference in zip(self.step_seconds, beside, strict=True))
 
 
 Measurement = Annotated[

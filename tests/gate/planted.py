@@ -25,7 +25,7 @@ def machine(seed: int, *, noise: float, cost: Cost = lambda cell: 1.0, base: Cos
             return Taken(times=None, reason="error: planted")
         middle = cost * np.exp(random.normal(0.0, noise))
         steps = middle * np.exp(random.normal(0.0, noise / 3, size=7))
-        return Taken(times=PacedTimes(step_seconds=tuple(steps), reference_seconds=(1.0,) * 7), reason=None)
+        return Taken(times=PacedTimes(step_seconds=tuple(steps), reference_seconds=(1.0,) * 8), reason=None)
 
     def take(cells: Sequence[Cell], control: Cell, number: int) -> Taking:
         taken = {cell: Round(base=side(base(cell)), head=side(cost(cell))) for cell in cells}
