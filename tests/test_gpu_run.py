@@ -177,7 +177,7 @@ def test_all_that_the_project_installs_is_asked_for() -> None:
     ]
     names = {re.split(r"[>\[]", one)[0].replace("-", "_") for one in wanted} - {"reformer_suite"}
     (needs,) = re.findall(r"needs=\(([^)]*)\)", SCRIPT.read_text())
-    imported_as = {"nvidia_ml_py": "pynvml", "pillow": "PIL"}
+    imported_as = {"nvidia_ml_py": "pynvml", "pillow": "PIL", "pytest_xdist": "xdist"}
     assert set(needs.split()) == {imported_as.get(name, name) for name in names}
 
 
