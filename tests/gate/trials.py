@@ -48,8 +48,8 @@ def plant(root: Path) -> None:
         for function in functions:
             assert text.count(f"\n{function}") == 1, f"{function} of {path} is not where it was"
             text = text.replace(f"\n{function}", f"\n@slower\n{function}")
-        first = text.index("\n@slower")
-        path.write_text(text[:first] + SLOWER + text[first:])
+        imported = text.index("\n\n", text.rindex("\nfrom reformer"))
+        path.write_text(text[:imported] + SLOWER + text[imported:])
 
 
 def run(folder: Path, same: int, slower: int) -> None:
