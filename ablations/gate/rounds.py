@@ -12,12 +12,12 @@ class Side(Frozen):
     """One of the two states of the code.
 
     Attributes:
-        name: `base`, `head`, or `control`, which is the base once more.
+        name: Which.
         revision: Of the repository that it is a state of.
         dirty: Whether files differ from that revision.
     """
 
-    name: Literal["base", "head", "control"]
+    name: Literal["base", "head"]
     revision: str
     dirty: bool = False
 

@@ -1,17 +1,14 @@
 """The form computes what Python computes from the same fits."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
-from playwright.sync_api import Page, sync_playwright  # noqa: E402
-
-from ablations.report.units import BYTES, SECONDS  # noqa: E402
-from ablations.report.what_if import page as what_if  # noqa: E402
-from tests.browser.what_if_fixtures import (  # noqa: E402
+from ablations.report.units import BYTES, SECONDS
+from ablations.report.what_if import page as what_if
+from tests.browser.opened import opened, started
+from tests.browser.what_if_fixtures import (
     HOSTILE,
     End,
     by_label,
@@ -22,7 +19,6 @@ from tests.browser.what_if_fixtures import (  # noqa: E402
     seconds,
 )
 
-CHROMIUM = Path("/usr/bin/chromium")
 ENDS: tuple[End, ...] = ("value", "low", "high")
 ASKED = {
     "d_model": 8,
@@ -46,21 +42,11 @@ LABELS = ("dense", "reversible_only", "lsh_only", "reformer")
 @pytest.fixture(scope="module")
 def browser_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """One page for all tests: each fills in the whole form."""
-    if not CHROMIUM.exists():
-        pytest.skip("no Chromium here")
     path = tmp_path_factory.mktemp("what_if") / "what_if.html"
     path.write_text(what_if([SMALL, STRANGE]), encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        troubles: list[str] = []
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda request: troubles.append(request.url) if request.url != path.as_uri() else None)
-        page.goto(path.as_uri())
-        yield page
-        browser.close()
-    assert troubles == []
+    with started() as browser, opened(browser, path) as found:
+        yield found.page
+    assert (found.requests, found.messages) == ([], [])
 
 
 def fill(page: Page, sizes: dict[str, int], *, machine: str = "bench", budget: str = "1", updates: int = 0) -> None:

@@ -1,7 +1,7 @@
 """Every implementation computes what its cell says, or says why it does not."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 from unittest import mock
 
@@ -15,17 +15,16 @@ from ablations.harness.cell import Cell, Dtype, Implementation, KernelTimes, Mod
 from ablations.harness.implementations import dense, huggingface, lucidrains, ours
 from ablations.harness.implementations.inputs import vectors
 from ablations.harness.measurement import PeakBytes
-from ablations.harness.request import Outcome, Request
+from ablations.harness.request import Outcome
 from ablations.harness.steps import build_trial
 from ablations.harness.workloads.memory import measure_memory
 from reformer.config import CONTROLS, VARIANTS, LSHAttention, ReformerConfig
+from tests.harness.conftest import Attempt
 
 BATCH, HEADS, LENGTH, HEAD_WIDTH = 3, 2, 40, 6
 CHUNK, ROUNDS, LAYERS = 5, 4, 7
 RUNNING: tuple[Implementation, ...] = ("ours", "huggingface", "lucidrains", "query_chunked", "sdpa_math", "sdpa_flash")
 WITH_MODELS: tuple[Implementation, ...] = ("ours", "huggingface", "lucidrains")
-
-Attempt = Callable[[Cell], Outcome]
 
 
 def cell(
@@ -191,17 +190,6 @@ def test_the_block_mask_is_the_causal_one() -> None:
     assert torch.equal(made.to_dense(), expected.to_dense())
     for name in ("kv_num_blocks", "full_kv_num_blocks", "q_num_blocks", "full_q_num_blocks"):
         assert torch.equal(getattr(made, name), getattr(expected, name)), name
-
-
-@pytest.fixture
-def attempted(monkeypatch: pytest.MonkeyPatch) -> Attempt:
-    monkeypatch.setattr(worker, "limit_memory", lambda: None)
-    monkeypatch.setattr(worker, "cores", lambda: torch.get_num_threads())
-
-    def attempt(one: Cell) -> Outcome:
-        return worker.attempt(Request(cell=one, data=None, outcome_path="unused", log_path="unused"))
-
-    return attempt
 
 
 @pytest.mark.parametrize(

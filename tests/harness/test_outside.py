@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from ablations.harness.errors import UserError
 from ablations.harness.plan import pending
 from ablations.harness.plausible import Judge
 from ablations.harness.record import Record
-from ablations.harness.request import Outcome, Request
 from ablations.harness.steps import build_trial
 from ablations.harness.store import load as load_records
 from ablations.harness.work import NO_WORK, work_of
@@ -31,14 +30,13 @@ from ablations.report.comparison_tables import comparison_tables
 from ablations.report.views import experiment_results
 from ablations.suite import EXPERIMENTS, chosen
 from tests.harness.cells import cell, here, learning_cell, record
+from tests.harness.conftest import Attempt
 from tests.report import contenders as planted
 from tests.report.records import ceilings
 
 PACKAGE = Path(__file__).resolve().parents[1] / "outside_package"
 IMPORTS = "import torch\nfrom ablations.harness.contender import Contender\n"
 COPIES = f"{IMPORTS}CONTENDER = Contender(attention=lambda cell: lambda query, key, value: value * 1)\n"
-
-Attempt = Callable[[Cell], Outcome]
 
 
 class Site:
@@ -82,17 +80,6 @@ def mine(site: Site) -> Site:
     (site.folder / "mine").symlink_to(PACKAGE / "mine")
     site.register_project((PACKAGE / "pyproject.toml").read_text())
     return site
-
-
-@pytest.fixture
-def attempted(monkeypatch: pytest.MonkeyPatch) -> Attempt:
-    monkeypatch.setattr(worker, "limit_memory", lambda: None)
-    monkeypatch.setattr(worker, "cores", lambda: torch.get_num_threads())
-
-    def attempt(one: Cell) -> Outcome:
-        return worker.attempt(Request(cell=one, data=None, outcome_path="unused", log_path="unused"))
-
-    return attempt
 
 
 def outside_cell(name: str, variant: str = "dense_separate_qk", **changes: Any) -> Cell:  # noqa: ANN401
