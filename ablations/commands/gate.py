@@ -10,7 +10,8 @@ import typer
 if TYPE_CHECKING:
     from ablations.harness.contender import Contender
 
-REGRESSED = 1
+EXIT_CODES = {"regressed": 1, "not measured": 2}
+"""Of outcomes that are no success."""
 
 
 def gate(
@@ -28,7 +29,7 @@ def gate(
     """Measure base and head in turns and say whether the head is slower; four to six minutes on two cores.
 
     Exit codes: 0 it is not, or this machine cannot tell, which the verdict says; 1 it is, or cannot run something that
-    the base can; 2 wrong use, or interrupted.
+    the base can; 2 wrong use, interrupted, or there are cells that neither can run.
     """
     from ablations.gate.campaign import measure_gate
     from ablations.gate.cells import outside_cells, own_cells
@@ -41,6 +42,9 @@ def gate(
 
     tested = this_project() if project is None else project_at(project)
     cells = own_cells() if project is None else outside_cells(_loaded(tested.contenders))
+    for path in (out, summary):
+        if path:
+            _write(path, "", mode="a")
     try:
         with both(tested, base) as sides:
             measured = measure_gate(
@@ -55,8 +59,8 @@ def gate(
         _write(out, measured.model_dump_json(indent=1) + "\n", mode="w")
     if summary:
         _write(summary, text, mode="a")
-    if judgement.outcome == "regressed":
-        sys.exit(REGRESSED)
+    if code := EXIT_CODES.get(judgement.outcome):
+        sys.exit(code)
 
 
 def _loaded(names: Sequence[str]) -> "dict[str, Contender]":

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ablations.gate.cells import control_of, ready
+from ablations.gate.cells import control_cell, ready
 from ablations.gate.judge import judge
 from ablations.gate.rounds import CellRounds, Gate, Round, Taken
 from ablations.gate.sides import Sides
+from ablations.gate.strays import NOT_FROM
 from ablations.harness.cell import Cell
 from ablations.harness.record import Environment, Record
 from ablations.harness.runner import Runner
@@ -18,6 +19,15 @@ from ablations.harness.runner import Runner
 SERVER = "ablations.gate.server"
 CELL_SECONDS = 60.0
 """After which a cell is given up; it takes less than one."""
+
+KEPT_MEMORY: Mapping[str, str] = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_TOP_PAD_": str(256 * 2**20),
+}
+"""The C library keeps freed memory. Else it gives large tensors back and gets them anew, page by page, in every step: a
+third of the time of LSH attention's, and processes of equal code then differ by 6 % in place of 2 %. What allocates
+more is for the counters to find."""
 
 Which = Literal["base", "head", "control"]
 Measure = Callable[[Which, Cell], Taken]
@@ -57,7 +67,7 @@ def take_rounds(
 ) -> tuple[tuple[CellRounds, ...], CellRounds]:
     """All cells in `rounds` rounds, and in as many again those that are in doubt; and the control."""
     found = {cell: CellRounds(cell=cell) for cell in cells}
-    control = CellRounds(cell=control_of(cells))
+    control = CellRounds(cell=control_cell())
     wanted: Sequence[Cell] = tuple(cells)
     for batch in ("first", "second"):
         for number in range(rounds if wanted else 0):
@@ -82,11 +92,13 @@ def by_servers(sides: Sides, environment: Environment) -> TakeRound:
     What a start brings along, such as where things lie in memory, is thus part of what differs between rounds.
     """
     roots: Mapping[Which, Path] = {"base": sides.base_root, "head": sides.head_root, "control": sides.base_root}
+    of_base = {**KEPT_MEMORY, NOT_FROM: str(sides.project)}
+    variables: Mapping[Which, Mapping[str, str]] = {"base": of_base, "head": KEPT_MEMORY, "control": of_base}
 
     def take(cells: Sequence[Cell], control: Cell, number: int) -> Taking:
         with ExitStack() as stack:
             runners = {
-                which: stack.enter_context(Runner(environment, server=SERVER, root=root))
+                which: stack.enter_context(Runner(environment, server=SERVER, root=root, variables=variables[which]))
                 for which, root in roots.items()
             }
             # All at once, and none is measured before all have imported what they need.

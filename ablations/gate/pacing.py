@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from ablations.gate.cells import READY
+from ablations.gate.strays import refuse_strays
 from ablations.harness import worker
 from ablations.harness.cell import Cell, Mode, TimeStep
 from ablations.harness.measure.time import timed, without_collections
@@ -41,7 +42,9 @@ def _measure(request: Request) -> Measurement:
         return PacedTimes(step_seconds=(1.0,), reference_seconds=(1.0, 1.0))
     torch.set_num_threads(1)
     assert isinstance(cell.workload, TimeStep), "a gate times steps"
-    return paced(cell, cell.workload)
+    measured = paced(cell, cell.workload)
+    refuse_strays()
+    return measured
 
 
 def paced(cell: Cell, workload: TimeStep) -> PacedTimes:

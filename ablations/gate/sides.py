@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablations.gate.rounds import Side
+from ablations.gate.strays import HARNESS
 from ablations.harness.environment import PROJECT
 from ablations.harness.errors import UserError
-
-HARNESS = "ablations"
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,9 @@ class Project:
 
 @dataclass(frozen=True)
 class Sides:
-    """Both sides, and where each lies."""
+    """Both sides, where each lies, and the repository that the head's code comes from."""
 
+    project: Path
     base: Side
     head: Side
     base_root: Path
@@ -57,13 +57,16 @@ def both(project: Project, base: str) -> Iterator[Sides]:
             _link(folder / "base", project, checkout)
             _link(folder / "head", project, project.root)
             yield Sides(
+                project=project.root.resolve(),
                 base=Side(name="base", revision=revision),
                 head=Side(name="head", revision=_commit(project.root, "HEAD"), dirty=_dirty(project)),
                 base_root=folder / "base",
                 head_root=folder / "head",
             )
         finally:
-            git(project.root, "worktree", "remove", "--force", str(checkout))
+            # What was measured is not thrown away for a folder that could not be: git forgets that one by itself.
+            with contextlib.suppress(UserError):
+                git(project.root, "worktree", "remove", "--force", str(checkout))
 
 
 def _link(folder: Path, project: Project, root: Path) -> None:

@@ -2,7 +2,7 @@
 
 from ablations.gate.cells import name_of
 from ablations.gate.judge import CellVerdict, Judgement
-from ablations.gate.rounds import Gate
+from ablations.gate.rounds import Gate, pairs_of
 from ablations.report.statistics import Estimate
 from ablations.report.templating import markdown
 from ablations.report.verdict import CHANGED, CLEARLY
@@ -12,6 +12,7 @@ HEADINGS = {
     "passed": "🟢 No regression found",
     "inconclusive": "🟡 Inconclusive: this machine is too noisy to tell",
     "not comparable": "🟡 Not comparable: the base cannot be measured with this harness",
+    "not measured": "⚫ Not measured: there are cells that neither side could run",
 }
 SIGNS = {"slower": "🔴", "fails": "🔴", "faster": "🟢", "same": "⚪", "cannot tell": "🟡", "new": "🔵"}
 
@@ -23,7 +24,7 @@ def summary(gate: Gate, judgement: Judgement) -> str:
         "",
         f"Head {markdown(gate.head.words)} against base {markdown(gate.base.words)}: processor time of a step.",
         "",
-        "| | cell | head / base | 95 % interval | rounds | verdict |",
+        "| | cell | head / base | 95 % interval | pairs | verdict |",
         "| --- | --- | ---: | --- | ---: | --- |",
         *map(_row, judgement.cells),
         "",
@@ -40,8 +41,8 @@ def summary(gate: Gate, judgement: Judgement) -> str:
 def _row(found: CellVerdict) -> str:
     ratio, interval = ("", "") if found.ratio is None else (f"{found.ratio.value:.3f}", _interval(found.ratio))
     words = found.answer if found.reason is None else f"{found.answer}: {found.reason}"
-    sign, rounds = SIGNS.get(found.answer, "⚫"), len(found.cell.rounds)
-    return f"| {sign} | {markdown(name_of(found.cell.cell))} | {ratio} | {interval} | {rounds} | {markdown(words)} |"
+    sign, pairs = SIGNS.get(found.answer, "⚫"), len(pairs_of(found.cell))
+    return f"| {sign} | {markdown(name_of(found.cell.cell))} | {ratio} | {interval} | {pairs} | {markdown(words)} |"
 
 
 def _in_words(ratio: Estimate | None) -> str:

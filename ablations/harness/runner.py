@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, NamedTuple, Self, TypeVar
 
 from pydantic import ValidationError
@@ -61,6 +62,7 @@ class Runner:
         checkpoint_seconds: Of training between two checkpoints.
         server: Module that serves; another one than that of ordinary cells does other things with them.
         root: Folder that the server starts in, and so whose packages it imports first.
+        variables: Of the server's environment, beside those of every worker.
     """
 
     def __init__(
@@ -71,10 +73,12 @@ class Runner:
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         server: str = SERVER,
         root: Path = PROJECT,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._environment = environment
         self._records, self._checkpoint_seconds = folder, checkpoint_seconds
         self._server_module, self._root = server, root
+        self._variables = {**WORKER_ENVIRONMENT, **variables}
         self._server: subprocess.Popen[bytes] | None = None
         self._group: int | None = None
         self._folder = _temporary_folder()
@@ -158,7 +162,7 @@ class Runner:
                 self._server = subprocess.Popen(
                     [sys.executable, "-m", self._server_module],
                     cwd=self._root,
-                    env=os.environ | WORKER_ENVIRONMENT,
+                    env=os.environ | self._variables,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     # A Ctrl-C at the keyboard is for this process, which then ends the other.

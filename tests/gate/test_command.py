@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,7 @@ import pytest
 from ablations.gate.sides import git
 from ablations.harness.environment import PROJECT
 from tests.gate.test_sides import commit
-
-PACKAGE = PROJECT / "tests" / "outside_package" / "mine"
+from tests.gate.theirs import install
 
 
 def gate(*words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -31,11 +29,7 @@ def gate(*words: str, path: Path | None = None) -> subprocess.CompletedProcess[s
 def project(tmp_path: Path) -> Path:
     """A repository of somebody else, whose package is found as it would be if it were installed in place."""
     root = tmp_path / "theirs"
-    shutil.copytree(PACKAGE, root / "src" / "mine", ignore=shutil.ignore_patterns("__pycache__"))
-    info = root / "src" / "mine-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[reformer_suite.contenders]\nmine = mine:CONTENDER\n")
+    install(root / "src")
     git(root, "init", "--quiet")
     commit(root, "as it is")
     return root
@@ -48,6 +42,7 @@ def project(tmp_path: Path) -> Path:
         (["--base", "HEAD", "--project", "/"], "not a git repository"),
         (["--base", "HEAD", "--project", "."], "registers no contender"),
         (["--base", "HEAD", "--rounds", "2"], "rounds"),
+        (["--base", "HEAD", "--out", "/nowhere/gate.json"], "Cannot write /nowhere/gate.json"),
         ([], "--base"),
     ],
 )

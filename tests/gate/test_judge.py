@@ -10,6 +10,7 @@ from ablations.gate.cells import own_cells
 from ablations.gate.judge import Judgement, judge
 from ablations.gate.rounds import CellRounds, Round, Taken
 from ablations.harness.cell import Cell
+from ablations.harness.measurement import PacedTimes
 from tests.gate.planted import CONTENDED, QUIET, Cost, machine
 
 CELLS = own_cells()
@@ -78,7 +79,75 @@ def test_a_base_that_cannot_be_measured_at_all_is_not_comparable() -> None:
 
 
 def test_without_any_round_nothing_is_said() -> None:
-    assert judge([CellRounds(cell=CELLS[0])], CellRounds(cell=CELLS[0])).outcome == "not comparable"
+    assert judge([CellRounds(cell=CELLS[0])], CellRounds(cell=CELLS[0])).outcome == "not measured"
+
+
+def test_what_neither_side_can_run_is_no_pass() -> None:
+    broken = CELLS[2]
+    judgement = judged(machine(5, noise=QUIET, cost=partial(_broken, broken), base=partial(_broken, broken)))
+    assert judgement.outcome == "not measured"
+    (found,) = [one for one in judgement.cells if one.answer == "not measured"]
+    assert (found.cell.cell, found.reason) == (broken, "error: planted")
+
+
+def _broken(which: Cell, cell: Cell) -> float | None:
+    return None if cell == which else 1.0
+
+
+@pytest.mark.parametrize(("lost", "outcome"), [((2,), "passed"), ((2, 5), "regressed"), ((0, 2, 4, 6), "regressed")])
+def test_a_head_that_fails_now_and_then_is_no_pass_and_one_that_failed_once_says_why(
+    lost: tuple[int, ...], outcome: str
+) -> None:
+    shaky, well = CELLS[3], machine(5, noise=QUIET)
+
+    def take(cells: Sequence[Cell], control: Cell, number: int) -> Taking:
+        taken = well(cells, control, number)
+        if number not in lost:
+            return taken
+        fallen = Taken(times=None, reason="killed: planted")
+        return Taking({**taken.cells, shaky: taken.cells[shaky].model_copy(update={"head": fallen})}, taken.control)
+
+    judgement = judged(take)
+    assert judgement.outcome == outcome
+    (found,) = [one for one in judgement.cells if one.cell.cell == shaky]
+    assert found.reason == "killed: planted"
+    assert found.answer == ("same" if outcome == "passed" else "fails")
+
+
+def test_a_cell_that_stays_in_doubt_is_no_pass() -> None:
+    unsure = CELLS[4]
+    quiet = machine(2, noise=0.002)
+
+    def take(cells: Sequence[Cell], control: Cell, number: int) -> Taking:
+        taken = quiet(cells, control, number)
+        swaying = Round(base=_paced(1.0), head=_paced((0.9, 1.4)[number % 2]))
+        return Taking({**taken.cells, unsure: swaying}, taken.control)
+
+    judgement = judged(take)
+    assert judgement.control.quiet
+    (found,) = [one for one in judgement.cells if one.cell.cell == unsure]
+    assert (found.answer, found.suspect) == ("cannot tell", True)
+    assert judgement.outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("paces", "quiet"),
+    [
+        ((1.0, 1.01, 0.99, 1.02, 0.98), True),
+        ((1.02, 1.021, 1.022, 1.019, 1.02), True),
+        ((1.035, 1.036, 1.034, 1.035, 1.037), False),
+        ((1.04, 1.05, 0.98, 1.035, 0.99), True),
+        ((1.0, 1.1, 0.9, 1.08, 0.93), False),
+    ],
+    ids=["near", "near and sure", "surely off", "off and unsure", "too unsure"],
+)
+def test_a_machine_is_quiet_if_the_base_is_near_itself_and_that_is_sure(paces: tuple[float, ...], quiet: bool) -> None:
+    control = CellRounds(cell=CELLS[0], rounds=tuple(Round(base=_paced(1.0), head=_paced(pace)) for pace in paces))
+    assert judge([], control).control.quiet is quiet
+
+
+def _paced(pace: float) -> Taken:
+    return Taken(times=PacedTimes(step_seconds=(pace,), reference_seconds=(1.0, 1.0)), reason=None)
 
 
 def test_only_what_is_in_doubt_is_measured_again() -> None:

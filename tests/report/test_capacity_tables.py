@@ -11,6 +11,7 @@ from ablations.harness.search import Search, found
 from ablations.harness.store import MachineResults, Plan, PlannedExperiment
 from ablations.report.capacity import SearchResult, search_results
 from ablations.report.capacity_tables import capacity_tables
+from ablations.report.charts import capacity_chart
 from ablations.report.figures import capacity_figures
 from ablations.report.pages import machine_part
 from ablations.report.table import Table
@@ -174,3 +175,25 @@ def test_a_figure_has_a_panel_per_budget_and_none_without_a_length_that_fits() -
     (figure,) = capacity_figures(results, "bench")
     assert figure.n_panels == 2
     assert capacity_figures(results[1:], "bench") == ()
+
+
+def test_the_chart_has_a_bar_for_each_longest_length_and_words_where_none_is_known() -> None:
+    results = results_of(
+        (search("dense"), within(1500)), (search("reformer"), within(99_999)), (search("lsh_only"), lambda _: "oom")
+    )
+    chart = capacity_chart(results, "chart")
+    assert chart
+    (view,) = chart.views
+    assert view.mode == "within 768 MiB"
+    assert {trace.name: [point.y for point in trace.points] for trace in view.traces} == {
+        "dense": [1408],
+        "reformer": [MOST],
+    }
+    (words,) = [trace.points[0].words for trace in view.traces if "reformer" in trace.name]
+    assert f"at least {MOST:,} tokens" in words
+    assert view.remarks == (f"lsh_only: below {GRANULE}, out of memory at {GRANULE}.",)
+
+
+def test_there_is_no_chart_before_a_length_fits() -> None:
+    assert capacity_chart(results_of((search("dense"), lambda _: "oom")), "chart") is None
+    assert capacity_chart(results_of((search("dense"), within(1500)), n_most=0), "chart") is None

@@ -10,6 +10,10 @@ from ablations.report.render import render
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+MOST_BYTES = 5_000_000
+"""Of the page, which people open on a phone."""
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -20,3 +24,7 @@ def test_rendering_the_committed_results_again_reproduces_the_committed_report(t
     again, committed = files(tmp_path), files(PROJECT / "reports")
     assert sorted(again) == sorted(committed)
     assert [name for name in again if again[name] != committed[name]] == []
+
+
+def test_the_committed_page_is_under_its_limit_of_bytes() -> None:
+    assert (PROJECT / "reports" / "index.html").stat().st_size < MOST_BYTES
