@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ablations.report.claims_table import ClaimRow
 
 USER_MISTAKE = 2
+FAULT = 2
 CELL_FAILED = 1
 NOT_TRUSTED = 1
 VERDICT_COLOURS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red"}
@@ -36,7 +37,10 @@ for command in (compare, export, gate, history, instructions):
 
 
 def main() -> None:
-    """Run the command line; a user's mistake becomes one paragraph and exit code 2."""
+    """Run the command line; a user's mistake becomes one paragraph and exit code 2.
+
+    So does a fault of the suite, with its traceback: 1 is an answer that commands give, as that something is worse.
+    """
     from ablations.harness.errors import UserError
 
     try:
@@ -44,6 +48,12 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(USER_MISTAKE)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        typer.echo("Error: This is a fault of the suite; nothing is said of what was asked.", err=True)
+        sys.exit(FAULT)
 
 
 @app.callback(invoke_without_command=True)
@@ -119,7 +129,8 @@ def run(
             experiments = _with_axes(chosen(only or (), size), axis or ())
             if memory_budget:
                 experiments = _with_budget(experiments, memory_budget, size, here)
-            plan = make_plan(with_ceilings(experiments, size, device), size, device)
+            asked = with_ceilings(experiments, size, device)
+            plan = make_plan(asked, size, device, axes=axis or (), memory_budget=memory_budget)
             if dry_run:
                 _list_cells(plan, results, here, retry_failed=retry_failed)
                 return
@@ -179,7 +190,7 @@ def claims(
 def _measured(results: Path, machine: str | None) -> "tuple[MachineResults, ...]":
     """All machines with records, or the one named."""
     from ablations.harness.errors import UserError
-    from ablations.harness.store import load_results
+    from ablations.harness.store import load_results, printable
 
     remedy = "Measure first, python run_all.py --profile paper-cpu, or name another folder with --results."
     if not results.is_dir():
@@ -189,7 +200,7 @@ def _measured(results: Path, machine: str | None) -> "tuple[MachineResults, ...]
         raise UserError(f"There are no records in {results}. {remedy}")
     names = [one.environment.machine for one in found]
     if machine is not None and machine not in names:
-        raise UserError(f"There is no machine {machine!r} in {results}; known are {', '.join(names)}.")
+        raise UserError(f"There is no machine {machine!r} in {results}; known are {printable(', '.join(names))}.")
     return tuple(one for one in found if machine in (None, one.environment.machine))
 
 

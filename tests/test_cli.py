@@ -96,6 +96,24 @@ def test_the_commands_beside_a_run_are_these_with_these_flags_and_no_others() ->
     }
 
 
+@pytest.mark.parametrize("arguments", [("compare", "a", "b"), ("doctor",), ("claims",), ("--render-only",)])
+def test_a_fault_of_the_suite_is_not_the_exit_code_that_says_worse(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    for place in ("compare.sources.read_source", "doctor.checkup.examine", "cli._measured", "cli._render"):
+        monkeypatch.setattr(f"ablations.{place}", fail)
+    monkeypatch.setattr(sys, "argv", ["run_all.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: planted" in said
+    assert "in fail" in said
+
+
 def test_help_imports_next_to_nothing() -> None:
     code = """
 import sys

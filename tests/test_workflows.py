@@ -19,11 +19,20 @@ def loaded(path: Path) -> Any:  # noqa: ANN401  (whatever it holds)
     return YAML(typ="safe").load(path)
 
 
-def commands(path: Path) -> list[str]:
-    """Every line that a file runs."""
+def steps(path: Path) -> list[Any]:
     content = loaded(path)
     jobs = content["jobs"].values() if "jobs" in content else [content["runs"]]
-    return [line for job in jobs for step in job["steps"] for line in step.get("run", "").splitlines()]
+    return [step for job in jobs for step in job["steps"]]
+
+
+def commands(path: Path) -> list[str]:
+    """Every line that a shell runs."""
+    return [line for step in steps(path) for line in step.get("run", "").splitlines()]
+
+
+def scripts(path: Path) -> list[str]:
+    """Every line that an action runs as a script."""
+    return [line for step in steps(path) for line in step.get("with", {}).get("script", "").splitlines()]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
@@ -54,7 +63,7 @@ def test_only_the_comment_may_write_and_it_runs_no_command(path: Path) -> None:
 @pytest.mark.parametrize("path", [*WORKFLOWS, ACTION], ids=lambda path: path.name)
 def test_no_command_has_an_expression_in_it(path: Path) -> None:
     """What a pull request is called, for one, would be a command there; environment variables are only text."""
-    assert [line for line in commands(path) if "${{" in line] == []
+    assert [line for line in (*commands(path), *scripts(path)) if "${{" in line] == []
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, ACTION], ids=lambda path: path.name)

@@ -74,10 +74,7 @@ def _loaded(names: Sequence[str]) -> "dict[str, Contender]":
 
 
 def _write(path: Path, text: str, *, mode: str) -> None:
-    from ablations.harness.errors import UserError
+    from ablations.harness.writing import writing
 
-    try:
-        with path.open(mode, encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Name another file.") from None
+    with writing(path), path.open(mode, encoding="utf-8") as file:
+        file.write(text)

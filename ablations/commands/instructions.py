@@ -20,16 +20,21 @@ def instructions(
 
     from ablations.harness.environment import describe
     from ablations.history.callgrind import count_instructions
+    from ablations.history.cells import cells
     from ablations.history.entries import Entry, append, read
-    from ablations.history.judgement import changes, newest_counted
+    from ablations.history.judgement import changes, newest_counted, refuse_unlike
 
+    here = describe("cpu")
+    torch = here.packages["torch"]
     # Read first: a mistake in it shall not cost the minutes that counting takes.
     before = newest_counted(read(base), str(base)) if base else None
-    here = describe("cpu")
+    if before:
+        refuse_unlike(before, torch, cells())
     entry = Entry(
         commit=here.commit,
+        dirty=bool(here.dirty),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        torch=here.packages["torch"],
+        torch=torch,
         cells=count_instructions(),
     )
     append(entry, out)

@@ -108,7 +108,7 @@ def compare_machines(before: MachineResults, after: MachineResults, limits: Limi
         before.environment.machine,
         after.environment.machine,
         commits=(_commits(before.records), _commits(after.records)),
-        differences=differences((one.environment, other.environment) for one, other in matched),
+        differences=differences(matched),
         remarks=(*_remark_on_repeated(matched), *_remark_on_ceilings(before, after)),
         rows=tuple(sorted(rows, key=_place)),
         new=(*_unmatched(pairs, "new", labels), *_unmatched_searches(searches, labels, _is_new)),

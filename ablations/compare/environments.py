@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ablations.harness.record import Environment
+from ablations.harness.plan import relevant_packages
+from ablations.harness.record import Record
 from ablations.report.units import count
 
 DECISIVE = ("machine", "processor", "cores", "accelerator", "accelerator_memory_bytes", "driver", "python")
@@ -30,11 +31,11 @@ class Difference:
         return f"{self.name}: {self.before} in A, {self.after} in B ({count(self.n_cells, 'cell')})"
 
 
-def differences(pairs: Iterable[tuple[Environment, Environment]]) -> tuple[Difference, ...]:
+def differences(pairs: Iterable[tuple[Record, Record]]) -> tuple[Difference, ...]:
     """What sets the environments of the same cells apart, cell by cell: one folder may hold records of several.
 
     Args:
-        pairs: Of each cell, where A measured it and where B did.
+        pairs: Of each cell, the record in A and that in B.
     """
     found = Counter(
         (name, before.get(name, "none"), after.get(name, "none"))
@@ -49,7 +50,10 @@ def differences(pairs: Iterable[tuple[Environment, Environment]]) -> tuple[Diffe
     )
 
 
-def _facts(environment: Environment) -> dict[str, str]:
-    known = environment.model_dump(include={*DECISIVE, *MENTIONED})
+def _facts(record: Record) -> dict[str, str]:
+    known = record.environment.model_dump(include={*DECISIVE, *MENTIONED})
     ordered = {name: "none" if known[name] is None else str(known[name]) for name in (*DECISIVE, *MENTIONED)}
-    return ordered | {f"package {name}": version for name, version in sorted(environment.packages.items())}
+    return ordered | {
+        f"package {name}": version
+        for name, version in sorted(relevant_packages(record.environment, record.cell).items())
+    }

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ablations.compare.view import COLUMNS, Report, cells_of, heads, lists
-from ablations.harness.errors import UserError
+from ablations.harness.writing import writing
 from ablations.report.templating import templates
 
 
@@ -31,7 +31,5 @@ def _write(report: Report, template: str, path: Path) -> None:
         .get_template(template)
         .render(report=report, columns=COLUMNS, cells_of=cells_of, heads=heads, lists=lists)
     )
-    try:
+    with writing(path):
         path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Name another file.") from None

@@ -26,7 +26,7 @@ def compare_sources(a: Source, b: Source, limits: Limits, machine: str | None = 
     pairs = matched(a, b, machine)
     parts = tuple(compare_machines(before, after, limits) for before, after in pairs)
     if not any(part.n_matched for part in parts):
-        raise UserError(f"No cell has a record both in {a.name} and in {b.name}: there is nothing to compare.")
+        raise UserError(f"No cell has a record both in {shown(a.name)} and in {shown(b.name)}: nothing to compare.")
     if not across:
         _refuse_unlike(parts)
     if machine is not None:

@@ -42,21 +42,26 @@ def read_source(name: str, results: Path, checkout: Path = PROJECT) -> Source:
     Raises:
         UserError: The name stands for nothing or for several things, or its records cannot be read.
     """
-    found = _meanings(name, results, checkout)
+    shown = store.printable(name)
+    try:
+        found, known = _meanings(name, results, checkout), _machine_folders(results)
+    except OSError as error:
+        where = store.printable(str(error.filename))
+        raise UserError(f"Cannot read {where}: {error.strerror}. Name another folder, or mend it.") from None
     if not found:
         raise UserError(
-            f"{store.printable(name)!r} is neither a folder with records, nor a machine in {results} (known are "
-            f"{', '.join(_machine_folders(results)) or 'none'}), nor a revision of this checkout."
+            f"{shown!r} is neither a folder with records, nor a machine in {results} (known are "
+            f"{store.printable(', '.join(known)) or 'none'}), nor a revision of this checkout."
         )
     if len(found) > 1:
         raise UserError(
-            f"{store.printable(name)!r} is ambiguous: {', '.join(words for words, _ in found)}. Write ./{name} for the "
-            f"folder, {results / name} for the machine, the full hash or refs/heads/{name} for the revision."
+            f"{shown!r} is ambiguous: {', '.join(words for words, _ in found)}. Write ./{shown} for the folder, "
+            f"{results / shown} for the machine, the full hash or refs/heads/{shown} for the revision."
         )
     ((_, read),) = found
     machines = read()
     if repeated := _repeated([one.environment.machine for one in machines]):
-        raise UserError(f"{name} holds two folders of machine {store.printable(repeated)}. Name one of them.")
+        raise UserError(f"{shown} holds two folders of machine {store.printable(repeated)}. Name one of them.")
     return Source(name, machines)
 
 
@@ -74,15 +79,17 @@ def matched(a: Source, b: Source, machine: str | None = None) -> tuple[tuple[Mac
     of_a, of_b = ({one.environment.machine: one for one in source.machines} for source in (a, b))
     for source in (a, b):
         if machine is not None and machine not in source.names:
-            raise UserError(f"--machine {machine}: {source.name} holds records of {_listed(source)} only.")
+            raise UserError(
+                f"--machine {machine}: {store.printable(source.name)} holds records of {_listed(source)} only."
+            )
     common = [name for name in of_a if name in of_b and machine in (None, name)]
     if common:
         return tuple((of_a[name], of_b[name]) for name in common)
     if len(of_a) == len(of_b) == 1:
         return ((a.machines[0], b.machines[0]),)
     raise UserError(
-        f"{a.name} and {b.name} have no machine in common: {_listed(a)} there, {_listed(b)} here. Name one machine's "
-        "folder each, and add --across."
+        f"{store.printable(a.name)} and {store.printable(b.name)} have no machine in common: {_listed(a)} there, "
+        f"{_listed(b)} here. Name one machine's folder each, and add --across."
     )
 
 
@@ -91,14 +98,14 @@ Meaning = tuple[str, Callable[[], tuple[MachineResults, ...]]]
 
 
 def _meanings(name: str, results: Path, checkout: Path) -> list[Meaning]:
-    folder, found = Path(name), list[Meaning]()
+    folder, shown, found = Path(name), store.printable(name), list[Meaning]()
     if _holds_records(folder):
-        found.append((f"folder {folder}", lambda: _one_machine(folder)))
+        found.append((f"folder {shown}", lambda: _one_machine(folder)))
     elif folder.is_dir() and any(map(_holds_records, folder.iterdir())):
-        found.append((f"folder {folder}", lambda: store.load_results(folder)))
+        found.append((f"folder {shown}", lambda: store.load_results(folder)))
     there = results / name
     if name in _machine_folders(results) and not (found and there.resolve() == folder.resolve()):
-        found.append((f"machine {name} in {results}", lambda: _one_machine(there)))
+        found.append((f"machine {shown} in {results}", lambda: _one_machine(there)))
     if commit := _commit(name, checkout):
         found.append((f"revision {commit[:12]}", lambda: _committed(name, commit, checkout)))
     return found
@@ -132,18 +139,19 @@ def _commit(name: str, checkout: Path) -> str | None:
 
 
 def _committed(name: str, commit: str, checkout: Path) -> tuple[MachineResults, ...]:
+    shown = store.printable(name)
     done = _git(checkout, "archive", "--format=tar", commit, COMMITTED)
     if done is None or done.returncode != 0:
-        raise UserError(f"Revision {name} has no folder {COMMITTED}. Name one with records, or a folder.")
+        raise UserError(f"Revision {shown} has no folder {COMMITTED}. Name one with records, or a folder.")
     with tempfile.TemporaryDirectory() as place:
         try:
             with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
                 archive.extractall(place, filter="data")
         except tarfile.TarError as error:
-            raise UserError(f"Revision {name} has a {COMMITTED} that is not to be trusted: {error}.") from None
+            raise UserError(f"Revision {shown} has a {COMMITTED} that is not to be trusted: {error}.") from None
         machines = _loaded(Path(place) / COMMITTED, instead=Path(f"{name}:{COMMITTED}"))
     if not machines:
-        raise UserError(f"Revision {name} has no records in {COMMITTED}. Name one that has some.")
+        raise UserError(f"Revision {shown} has no records in {COMMITTED}. Name one that has some.")
     return machines
 
 

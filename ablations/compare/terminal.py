@@ -6,7 +6,6 @@ from ablations.claims.listing import shown
 from ablations.compare.comparison import Comparison, Row
 from ablations.compare.judge import Answer
 from ablations.compare.view import COLUMNS, Report, cells_of, heads, lists
-from ablations.report.units import count
 
 HEADINGS = (*(column.title for column in COLUMNS[:6]), "what")
 Line = tuple[Answer | None, str]
@@ -58,5 +57,5 @@ def _texts(row: Row) -> tuple[str, ...]:
 def _lists(part: Comparison) -> Iterator[Line]:
     for heading, texts in lists(part):
         yield None, ""
-        yield None, f"{heading} ({count(len(texts), 'entry', 'entries')}):"
+        yield None, f"{heading}:"
         yield from ((None, f"  {text}") for text in texts)

@@ -127,10 +127,14 @@ def heads(report: Report, part: Comparison) -> tuple[tuple[str, str], ...]:
 
 
 def lists(part: Comparison) -> tuple[tuple[str, Sequence[str]], ...]:
-    """What could not be compared: a heading, and a line for each label."""
+    """What could not be compared: a heading, which counts the lines, and a line for each label."""
     named = (
         ("New: only B has tried", part.new),
         ("Missing: only A has tried", part.missing),
         ("Without result in both", part.neither),
     )
-    return tuple((heading, [one.text for one in found]) for heading, found in named if found)
+    return tuple(
+        (f"{heading} ({count(len(found), 'entry', 'entries')})", [one.text for one in found])
+        for heading, found in named
+        if found
+    )

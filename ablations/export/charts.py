@@ -1,11 +1,11 @@
 """What the figures for papers show: lines of groups, of one experiment, kind of workload and mode each."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ablations.report import learning
 from ablations.report.axes import axis_words
-from ablations.report.capacity import SearchResult
+from ablations.report.capacity import SearchResult, by_budget
 from ablations.report.comparison import blocks
 from ablations.report.groups import Group
 from ablations.report.style import rank
@@ -162,12 +162,9 @@ def _curves(kind: KindResults) -> Curves:
     return Curves("learning", f"{words.capitalize()} against optimiser steps; one line per seed.", words, lines)
 
 
-def _bars(searches: Iterable[SearchResult]) -> Iterable[Bars]:
+def _bars(searches: Sequence[SearchResult]) -> Iterable[Bars]:
     """A figure per budget; none as long as no length is known to fit."""
-    budgets: dict[str, list[SearchResult]] = {}
-    for one in searches:
-        budgets.setdefault(one.budget, []).append(one)
-    for number, (budget, found) in enumerate(budgets.items(), start=1):
+    for number, (budget, found) in enumerate(by_budget(searches), start=1):
         if any(one.finding.fits for one in found):
             ordered = tuple(sorted(found, key=lambda one: rank(one.variant)))
             yield Bars(f"longest-{number}", f"Longest sequence that trains; memory budget: {budget}.", ordered)

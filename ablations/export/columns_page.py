@@ -11,6 +11,11 @@ Null means that there is no such number, or that it is not known; it is never wr
 between two commas, an empty text is `""`, truths are `true` and `false`, and numbers have all their digits. Units stand
 at the end of a column's name; a byte is a byte, and GiB are nowhere. Texts stand as they were recorded: a spreadsheet
 should read them as texts.
+
+Not all that a record holds is here. Left out are: of timed steps the warm-up, the host's share and what others took of
+the processors; each kernel's own time; each sample of the machine's ceilings; of training the loss of each step on its
+batch, the results under other conditions, what each LSH layer recalls and one pattern of its attention; and the
+readings of the GPU's clocks and heat. They are in the results folder, a JSON line per record.
 """
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ablations.export.contents import Files
 from ablations.harness.errors import UserError
+from ablations.harness.writing import writing
 
 MARK = "reformer_suite.sha256"
 """As `sha256sum --check` reads it."""
@@ -44,19 +45,28 @@ def write(files: Files, folder: Path) -> None:
     """Put these files in place of what stands there, which `refuse_foreign` has let pass.
 
     Raises:
-        UserError: Something cannot be written.
+        UserError: Something cannot be written, or `refuse_foreign` would not let pass what has come there meanwhile.
     """
     target = folder.resolve()
-    try:
+    with writing(folder, "Choose another folder."):
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as beside:
-            new, old = Path(beside) / "new", Path(beside) / "old"
+            new = Path(beside) / "new"
             _write_all({**files, MARK: _listing(files).encode()}, new)
-            if target.exists():
-                target.rename(old)
-            new.rename(target)
-    except OSError as error:
-        raise UserError(f"Cannot write the export to {folder}: {error.strerror}. Choose another folder.") from None
+            refuse_foreign(folder)
+            _replace(target, new, Path(beside) / "old")
+
+
+def _replace(target: Path, new: Path, old: Path) -> None:
+    """Put `new` in the target's place and what stood there at `old`; if anything comes in between, put it back."""
+    try:
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
 
 
 def _write_all(files: Files, folder: Path) -> None:

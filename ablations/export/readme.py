@@ -15,7 +15,8 @@ _DATA = """
 ## Data
 
 One row per record in `records`, per timed step in `samples`, and per evaluation of a training run in `curves`; they
-belong together by `cell_id`. [`columns.md`](columns.md) says what each column is, and how nulls are written.
+belong together by `cell_id`. [`columns.md`](columns.md) says what each column is, how nulls are written, and what of
+the records is not here.
 """
 
 _LATEX = f"""

@@ -1,12 +1,14 @@
-"""The columns of `records`: what was asked, what became of it, and what was measured, one row per record."""
+"""The columns of `records`: what was asked, what became of it, and the figures measured, one row per record."""
 
 from collections.abc import Callable
 from statistics import median
 
 from ablations.export.columns import Column, Value
 from ablations.harness.measurement import (
+    Ceilings,
     Discrepancy,
     Evaluation,
+    KernelSeconds,
     LearningCurve,
     Ledger,
     PeakBytes,
@@ -15,6 +17,7 @@ from ablations.harness.measurement import (
 )
 from ablations.harness.record import Record
 from ablations.harness.training import Learn
+from ablations.harness.work import copy_rate, matrix_rate
 from ablations.report.groups import samples
 from reformer.config import ReformerConfig
 
@@ -70,6 +73,14 @@ def _of_discrepancy(read: Callable[[Discrepancy], Value]) -> Callable[[Record], 
     return lambda record: read(record.measurement) if isinstance(record.measurement, Discrepancy) else None
 
 
+def _of_kernels(read: Callable[[KernelSeconds], Value]) -> Callable[[Record], Value]:
+    return lambda record: read(record.measurement) if isinstance(record.measurement, KernelSeconds) else None
+
+
+def _of_ceilings(read: Callable[[Ceilings], Value]) -> Callable[[Record], Value]:
+    return lambda record: read(record.measurement) if isinstance(record.measurement, Ceilings) else None
+
+
 def _median(values: tuple[float, ...] | None) -> float | None:
     return median(values) if values else None
 
@@ -96,6 +107,10 @@ def _tokens_per_second(times: StepTimes) -> float | None:
 
 def _joules_per_step(times: StepTimes) -> float | None:
     return times.energy.joules / times.energy.steps if times.energy and times.energy.steps else None
+
+
+def _per_step(found: KernelSeconds, total: float) -> float | None:
+    return total / found.steps if found.steps else None
 
 
 CELL_COLUMNS: tuple[Column[Record], ...] = (
@@ -266,6 +281,30 @@ OUTCOME_COLUMNS: tuple[Column[Record], ...] = (
         "number",
         "Root mean square of the differences over that of the numbers; no unit.",
         _of_discrepancy(lambda found: found.relative_difference),
+    ),
+    Column(
+        "kernels_per_step_seconds",
+        "number",
+        "All kernels of the GPU in a step, added up, by the profiler.",
+        _of_kernels(lambda found: _per_step(found, sum(one.seconds for one in found.kernels))),
+    ),
+    Column(
+        "kernel_calls_per_step",
+        "number",
+        "How many ran in a step.",
+        _of_kernels(lambda found: _per_step(found, sum(one.calls for one in found.kernels))),
+    ),
+    Column(
+        "products_flops_per_second",
+        "number",
+        "Ceiling of the machine: operations of the fastest matrix product.",
+        _of_ceilings(matrix_rate),
+    ),
+    Column(
+        "copies_per_second_bytes",
+        "number",
+        "Ceiling of the machine: bytes read and written by the fastest copy, in a second.",
+        _of_ceilings(copy_rate),
     ),
     Column("commit", "text", "Revision that was measured; null if unknown.", lambda one: one.environment.commit),
     Column("dirty", "truth", "Whether the code differed from it.", lambda one: one.environment.dirty),

@@ -18,8 +18,22 @@ ATTEMPTS = 3
 memory, a machine that was suspended, a mistake that was mended since."""
 
 
-def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Device) -> Plan:
+def make_plan(
+    experiments: Sequence[Experiment],
+    profile: Profile,
+    device: Device,
+    *,
+    axes: Sequence[str] = (),
+    memory_budget: str | None = None,
+) -> Plan:
     """Every cell and every search of every experiment.
+
+    Args:
+        experiments: With the options below already in their grids and searches.
+        profile: Which of their scales.
+        device: Where cells run.
+        axes: The options `--axis`, noted beside what they led to.
+        memory_budget: The option `--memory-budget`, noted where there are searches, which alone it changes.
 
     Raises:
         UserError: An experiment's grid holds something that cannot exist.
@@ -33,6 +47,8 @@ def make_plan(experiments: Sequence[Experiment], profile: Profile, device: Devic
                 question=experiment.question,
                 cells=experiment.cells(profile, device),
                 searches=experiment.searches(profile, device),
+                axes=tuple(axes),
+                memory_budget=memory_budget if experiment.scales[profile].searches else None,
             )
             for experiment in experiments
         ),
@@ -93,15 +109,16 @@ def pending(
 
 def _same_setup(record: Record, here: Environment) -> bool:
     there = record.environment
-    return hardware(there) == hardware(here) and _packages(there, record.cell) == _packages(here, record.cell)
+    packages, expected = (relevant_packages(one, record.cell) for one in (there, here))
+    return hardware(there) == hardware(here) and packages == expected
 
 
 def _saw_other_batches(record: Record) -> bool:
     return isinstance(record.measurement, LearningCurve) and record.measurement.peak_bytes is None
 
 
-def _packages(environment: Environment, cell: Cell) -> dict[str, str]:
-    """Those that matter to the cell: a peer's or a contender's to what that one does, and to nothing else."""
+def relevant_packages(environment: Environment, cell: Cell) -> dict[str, str]:
+    """Versions, by name: a peer's or a contender's only where that one's code is what the cell measures."""
     others = {package for name, package in PEER_PACKAGES.items() if name != cell.implementation}
     others |= {name for name in environment.packages if name.startswith(OUTSIDE) and name != cell.implementation}
     return {name: version for name, version in environment.packages.items() if name not in others}

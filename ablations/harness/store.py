@@ -28,7 +28,11 @@ MOST_FAULT = 400
 
 
 class PlannedExperiment(Frozen):
-    """What a report needs to know of an experiment: its words, its size, and all cells and searches it asked for."""
+    """What a report needs to know of an experiment: its words, its size, and all cells and searches it asked for.
+
+    `axes` and `memory_budget` are the options of that name, as given: without them the command asks for other cells.
+    Plans from before they were noted have none.
+    """
 
     profile: str
     name: str
@@ -36,6 +40,8 @@ class PlannedExperiment(Frozen):
     question: str
     cells: tuple[Cell, ...]
     searches: tuple[Search, ...] = ()
+    axes: tuple[str, ...] = ()
+    memory_budget: str | None = None
 
 
 class Plan(Frozen):

@@ -1,7 +1,9 @@
 """Instructions of one commit held against those of another."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from ablations.harness import store
 from ablations.harness.errors import UserError
 from ablations.history.entries import Entry
 
@@ -45,20 +47,29 @@ def newest_counted(entries: tuple[Entry, ...], where: str) -> Entry:
     return counted[-1]
 
 
-def changes(base: Entry, head: Entry) -> tuple[Change, ...]:
-    """Of each cell.
+def refuse_unlike(base: Entry, torch: str, cells: Collection[str]) -> None:
+    """Say before anything is counted whether it can be held against the base.
+
+    Args:
+        base: Counted before.
+        torch: Version that is to count.
+        cells: Names of those to count.
 
     Raises:
-        UserError: The two cannot be compared.
+        UserError: It cannot.
     """
-    if base.torch != head.torch:
+    if base.torch != torch:
         raise UserError(
-            f"The base was counted with torch {base.torch} and this with {head.torch}: count the base again with the "
-            "same version."
+            f"The base was counted with torch {store.printable(base.torch)} and this is {torch}: count the base again "
+            "with the same version."
         )
-    if base.cells.keys() != head.cells.keys():
+    if base.cells.keys() != set(cells):
         raise UserError(
-            f"The base has the cells {', '.join(base.cells)} and this {', '.join(head.cells)}: count the base again "
-            "with the same cells."
+            f"The base has the cells {store.printable(', '.join(base.cells))} and this {', '.join(cells)}: count the "
+            "base again with the same cells."
         )
+
+
+def changes(base: Entry, head: Entry) -> tuple[Change, ...]:
+    """Of each cell; `refuse_unlike` has let the base pass."""
     return tuple(Change(name, base.cells[name], now) for name, now in head.cells.items())

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ablations.harness.errors import UserError
+from ablations.harness.writing import writing
 from ablations.history.change_points import LEAST_POINTS, LEAST_SIDE, STANDARD_ERRORS
 from ablations.history.entries import Entry
 from ablations.history.panels import HEIGHT, MARGIN, WIDTH, panels
@@ -37,9 +37,7 @@ def render(entries: Sequence[Entry], reports: Path) -> Path:
         )
     )
     path = reports / "history.html"
-    try:
+    with writing(path, "Choose another folder with --reports."):
         reports.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror}. Choose another folder with --reports.") from None
     return path

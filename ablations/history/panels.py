@@ -22,7 +22,7 @@ class Dot:
         x: From the left.
         y: From above.
         value: As text.
-        commit: Shortened.
+        commit: Shortened, and whether the code differed from it.
         date: Of the entry.
     """
 
@@ -110,7 +110,8 @@ def _summary(dots: Sequence[Dot], steps: Sequence[Step]) -> str:
 
 
 def _short(entry: Entry) -> str:
-    return entry.commit[:DIGITS] if entry.commit else "no commit"
+    commit = entry.commit[:DIGITS] if entry.commit else "no commit"
+    return f"{commit}, modified" if entry.dirty else commit
 
 
 def _text(value: float) -> str:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import median
 
+from ablations.harness import store
 from ablations.harness.cell import Cell
 from ablations.harness.errors import UserError
 from ablations.harness.measurement import PeakBytes, StepTimes
@@ -13,23 +14,22 @@ from ablations.history.entries import Entry
 
 
 def entry_of(machine: MachineResults) -> Entry:
-    """Median processor seconds and median peak bytes of every cell, whatever its seed, of the last commit recorded.
+    """Median processor seconds and median peak bytes of every cell, whatever its seed, of the last code recorded.
 
     Raises:
         UserError: No record has either.
     """
-    # One commit's: an older record says nothing of the code that the line is about.
+    # Of one state of the code: an older record says nothing of what the line is about.
     newest = max((record for record in machine.records if _readings(record)), key=_moment, default=None)
     if newest is None:
-        raise UserError(
-            f"{machine.environment.machine} has no times and no peaks. Measure first: python run_all.py --profile cpu"
-        )
-    commit = newest.environment.commit
+        where = store.printable(machine.environment.machine)
+        raise UserError(f"{where} has no times and no peaks. Measure first: python run_all.py --profile cpu")
     return Entry(
-        commit=commit,
+        commit=newest.environment.commit,
+        dirty=bool(newest.environment.dirty),
         date=newest.started,
         torch=newest.environment.packages["torch"],
-        series=_series([record for record in machine.records if record.environment.commit == commit]),
+        series=_series([record for record in machine.records if _code(record) == _code(newest)]),
     )
 
 
@@ -37,12 +37,24 @@ def _moment(record: Record) -> str:
     return record.started
 
 
+def _code(record: Record) -> tuple[str | None, bool | None]:
+    return record.environment.commit, record.environment.dirty
+
+
 def _series(records: Sequence[Record]) -> dict[str, float]:
     readings: dict[str, list[float]] = defaultdict(list)
     for record in records:
         for what, value in _readings(record).items():
-            readings[f"{record.environment.machine}: {_name(record.cell)}: {what}"].append(value)
+            readings[": ".join((*_where(record), _name(record.cell), what))].append(value)
     return {name: median(values) for name, values in sorted(readings.items())}
+
+
+def _where(record: Record) -> tuple[str, ...]:
+    """What the number depends on beside the code: hardware, never one machine, for the next may be its like."""
+    found, here = record.measurement, record.environment
+    if isinstance(found, PeakBytes) and found.method == "profiler_allocation_events":
+        return ()
+    return (*([here.accelerator] if here.accelerator else []), f"{here.processor} {here.cores} cores")
 
 
 def _readings(record: Record) -> dict[str, float]:

@@ -26,7 +26,8 @@ class Mass:
         query: Its position.
         by_round: The weight on keys that are first met in each round.
         missed: The weight on keys that are noted and never met.
-        rest: The weight on keys too light to be noted.
+        rest: The weight on all further keys: only the heaviest are noted, and of these it is not known whether they are
+            met.
     """
 
     query: int

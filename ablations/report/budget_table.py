@@ -8,7 +8,7 @@ from ablations.report import axes
 from ablations.report.capacity_tables import ON_CPU, ON_GPU
 from ablations.report.groups import Attempt, Group, groups_of
 from ablations.report.style import rank
-from ablations.report.table import NOTHING, Column, Row, Table
+from ablations.report.table import NOTHING, Column, Row, Table, setting_columns
 from ablations.report.units import BYTES, TRAINING_SECONDS, count, setting, with_range
 
 ALWAYS = ("length", "n_layers")
@@ -27,8 +27,14 @@ def budget_table(attempts: Sequence[Attempt]) -> tuple[Table, ...]:
         return ()
     others = axes.shown([group.cell for group in groups])
     names = (*ALWAYS, *(name for name in others if name not in (*ALWAYS, "budget_bytes")))
-    titles = ("memory budget", "two training steps", "seconds of the second", "n")
-    columns = (*map(Column, names), Column("variant", numeric=False), *map(Column, titles))
+    columns = (
+        *setting_columns(names, [group.settings for group in groups]),
+        Column("variant", numeric=False),
+        Column("memory budget"),
+        Column("two training steps", numeric=False),
+        Column("seconds of the second"),
+        Column("n"),
+    )
     devices = {group.cell.device for group in groups}
     notes = (
         "Two steps of Adam, parameters, gradients and Adam's state included.",

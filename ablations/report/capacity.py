@@ -61,17 +61,36 @@ class SearchResult:
                 return f"{STATUS_WORDS[status]} at {cell.length:,}, which says nothing of memory"
 
     @property
-    def budget(self) -> str:
-        """What training might take: as asked for, or what was free."""
+    def budget_bytes(self) -> int | None:
+        """What training may take; `None` is what is free."""
         workload = self.search.cell.workload
         assert isinstance(workload, Capacity), "a search tries nothing else"
-        if workload.budget_bytes is not None:
-            return BYTES.text(workload.budget_bytes)
-        free = [one.measurement.budget_bytes for one in self.records if isinstance(one.measurement, Trained)]
-        if not free:
-            return "what is free"
-        least, most = BYTES.text(min(free)), BYTES.text(max(free))
-        return f"what was free, {least}" if least == most else f"what was free, {least} to {most}"
+        return workload.budget_bytes
+
+    @property
+    def budget(self) -> str:
+        """What training might take: as asked for, or what was free."""
+        return budget_words([self])
+
+
+def budget_words(results: Sequence[SearchResult]) -> str:
+    """What training might take in searches of equal `budget_bytes`: as asked for, or what was free."""
+    if results[0].budget_bytes is not None:
+        return BYTES.text(results[0].budget_bytes)
+    measurements = [record.measurement for one in results for record in one.records]
+    free = [one.budget_bytes for one in measurements if isinstance(one, Trained)]
+    if not free:
+        return "what is free"
+    least, most = BYTES.text(min(free)), BYTES.text(max(free))
+    return f"what was free, {least}" if least == most else f"what was free, {least} to {most}"
+
+
+def by_budget(results: Sequence[SearchResult]) -> list[tuple[str, list[SearchResult]]]:
+    """Each budget in words, and the searches within it; whatever was free counts as one budget."""
+    found: dict[int | None, list[SearchResult]] = {}
+    for one in results:
+        found.setdefault(one.budget_bytes, []).append(one)
+    return [(budget_words(members), members) for members in found.values()]
 
 
 def search_results(searches: Sequence[Search], records: Mapping[str, Record]) -> tuple[SearchResult, ...]:

@@ -7,7 +7,7 @@ from ablations.report import axes
 from ablations.report.axes import Setting
 from ablations.report.capacity import SearchResult
 from ablations.report.style import rank
-from ablations.report.table import NOTHING, Column, Row, Table
+from ablations.report.table import NOTHING, Column, Row, Table, setting_columns
 from ablations.report.units import setting
 
 NOTE = (
@@ -32,7 +32,7 @@ def capacity_tables(results: Sequence[SearchResult]) -> tuple[Table, ...]:
     names = columns_of(results)
     ordered = sorted(results, key=lambda one: (_place(one, names), rank(one.variant)))
     columns = (
-        *map(Column, names),
+        *setting_columns(names, [axes.settings(one.search.cell) for one in results]),
         Column("variant", numeric=False),
         *map(Column, TITLES),
         Column("stopped by", numeric=False),

@@ -16,7 +16,7 @@ from ablations.report.floor import (
 )
 from ablations.report.groups import Attempt, Group
 from ablations.report.statistics import CannotTell, Estimate, Interval
-from ablations.report.table import N_TITLE, NOTHING, Column, Row, Table, marks_of, notes_on_marks
+from ablations.report.table import N_TITLE, NOTHING, Column, Row, Table, marks_of, notes_on_marks, setting_columns
 from ablations.report.units import (
     BYTES,
     BYTES_PER_SECOND,
@@ -49,7 +49,11 @@ def _table(kind: KindResults, mode: str, ceiling: Ceiling | None) -> Table:
     floor_titles = FLOOR_TITLES if kind.kind == "time" else ()
     found = blocks(kind, mode)
     rows = [_row(block, group, names, unit, ceiling) for block in found for group in (*block.groups, *block.asides)]
-    columns = (*map(Column, names), Column("contender", numeric=False), *map(Column, (*titles, *floor_titles)))
+    columns = (
+        *setting_columns(names, [group.settings for group in kind.groups]),
+        Column("contender", numeric=False),
+        *map(Column, (*titles, *floor_titles)),
+    )
     return Table(
         f"{what}, {MODE_WORDS[mode]}, {SCOPE_WORDS[kind.scope]}",
         columns,

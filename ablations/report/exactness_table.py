@@ -7,7 +7,7 @@ from ablations.harness.measurement import Discrepancy
 from ablations.report import axes
 from ablations.report.groups import Attempt, Group, groups_of
 from ablations.report.style import rank
-from ablations.report.table import NOTHING, Column, Row, Table
+from ablations.report.table import NOTHING, Column, Row, Table, setting_columns
 from ablations.report.units import count, listed, setting
 
 CHECKS: Mapping[str, str] = {
@@ -24,7 +24,11 @@ def exactness_table(attempts: Sequence[Attempt]) -> tuple[Table, ...]:
         return ()
     names = axes.shown([group.cell for group in groups])
     titles = ("largest difference", "of values up to", "relative difference", "compared", "parameters", "n")
-    columns = (*map(Column, names), Column("variant", numeric=False), *map(Column, titles))
+    columns = (
+        *setting_columns(names, [group.settings for group in groups]),
+        Column("variant", numeric=False),
+        *map(Column, titles),
+    )
     rows = tuple(_row(group, names) for group in sorted(groups, key=lambda group: rank(group.variant)))
     present = {str(group.settings["check"]) for group in groups}
     notes = (

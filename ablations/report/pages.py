@@ -9,7 +9,7 @@ from ablations.harness.measurement import StepTimes
 from ablations.harness.record import Environment, Record
 from ablations.harness.store import MachineResults, PlannedExperiment
 from ablations.harness.work import Ceiling, ceiling_of
-from ablations.report.answers import answer
+from ablations.report.answers import answers
 from ablations.report.budget_table import budget_table
 from ablations.report.capacity_tables import capacity_tables
 from ablations.report.charts import Chart, capacity_chart, learning_chart, scaling_chart
@@ -44,7 +44,7 @@ class ExperimentPart:
         anchor: Of its section.
         title: A few words.
         question: As the plan asks it.
-        answer: In one sentence.
+        answers: The answer in a sentence, and in more what else there is to tell.
         summary: What became of its cells.
         drawings: Of its results.
         tables: Of its results.
@@ -56,7 +56,7 @@ class ExperimentPart:
     anchor: str
     title: str
     question: str
-    answer: str
+    answers: tuple[str, ...]
     summary: str
     drawings: tuple[Drawing, ...]
     tables: tuple[Table, ...]
@@ -137,7 +137,7 @@ def _experiment_part(
         anchor=anchor,
         title=planned.title,
         question=planned.question,
-        answer=answer(results),
+        answers=answers(results),
         summary=_counts(results),
         drawings=tuple(one for one in _drawings(results, anchor, ceiling) if one.chart or one.figures),
         tables=(
@@ -171,10 +171,19 @@ def _drawings(results: ExperimentResults, anchor: str, ceiling: Ceiling | None) 
 
 def _made(results: ExperimentResults, machine: MachineResults) -> tuple[tuple[str, str], ...]:
     planned, here = results.planned, machine.environment
-    command = f"python run_all.py --profile {shlex.quote(planned.profile)} --only {shlex.quote(planned.name)}"
     records = [one.record for one in results.attempts if one.record]
     device = here.accelerator or f"{here.processor}, {count(here.cores, 'logical core')}"
-    return (("Command", command), ("Machine", f"{here.machine}: {device}"), ("Commit", _commits(records)))
+    return (("Command", _command(planned)), ("Machine", f"{here.machine}: {device}"), ("Commit", _commits(records)))
+
+
+def _command(planned: PlannedExperiment) -> str:
+    """What measures it. The machine's ceilings are no experiment of their own: every run takes them."""
+    words = ["python", "run_all.py", "--profile", planned.profile]
+    if not any(cell.scope == "machine" for cell in planned.cells):
+        words += ["--only", planned.name]
+        words += [word for axis in planned.axes for word in ("--axis", axis)]
+        words += ["--memory-budget", planned.memory_budget] if planned.memory_budget else []
+    return shlex.join(words)
 
 
 def _tables(kind: KindResults, ceiling: Ceiling | None) -> tuple[Table, ...]:

@@ -10,7 +10,8 @@ _SIZES: Mapping[str, float] = {
     name: size for unit in vars(units).values() if isinstance(unit, Unit) for size, name in unit.scales if name
 }
 _DIGITS = r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?"
-_NUMBER = re.compile(rf"(?<!\[){_DIGITS}")
+_NUMBER = re.compile(rf"(?<![\[\w.,]){_DIGITS}")
+"""No footnote, and no part of a name: `float32` is not 32."""
 _NAMES = "|".join(sorted(map(re.escape, _SIZES), key=len, reverse=True))
 _UNIT = re.compile(rf"(?:\s+to\s+{_DIGITS})?\s*({_NAMES})(?![\w/])")
 

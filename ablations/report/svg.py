@@ -19,6 +19,7 @@ _UNTOLD_ID = re.compile(
 """Numbers that matplotlib gives to whatever has no name of its own."""
 _PLACES = re.compile(r' d="[^"]*"| (?:x|y|width|height)="[0-9.]+"|translate\([^)]*\)')
 _LONG_NUMBER = re.compile(rf"-?\d+\.\d{{{DECIMALS + 1},}}")
+_LETTER = re.compile(r'<use xlink:href="#([^"]*)"(?: transform="translate\(([0-9.]+) 0\)")?/>')
 _GLYPH = re.compile(r'<path id="[^"]*?\.([A-Za-z]+-[A-Za-z-]*[0-9a-f]+)" (d="[^"]*" transform="[^"]*"/>)\s*')
 _EMPTY = re.compile(r"<defs>\s*</defs>\s*")
 
@@ -50,8 +51,15 @@ def _compact(element: str) -> str:
     """The same drawing in fewer bytes: no comments, no indentation, no ids that nothing refers to, short numbers."""
     element = re.sub(r"<!--.*?-->\s*", "", element, flags=re.DOTALL)
     element = _UNTOLD_ID.sub("", element)
+    element = _LETTER.sub(_placed, element)
     element = _PLACES.sub(lambda found: _short(found[0]), element)
     return re.sub(r">\s+<", ">\n<", element)
+
+
+def _placed(letter: re.Match[str]) -> str:
+    """A letter by its place along the line, in the fewest bytes."""
+    along = f' x="{float(letter[2]):.1f}"' if letter[2] else ""
+    return f'<use href="#{letter[1]}"{along}/>'
 
 
 def _short(places: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from ablations.report.axes import Setting
 from ablations.report.groups import Group
 from ablations.report.units import setting
 from ablations.report.views import KindResults
@@ -93,7 +94,12 @@ def results_table(
 
 def leading_columns(kind: KindResults) -> tuple[Column, ...]:
     """Headings of the settings, and of the variant."""
-    return (*map(Column, kind.columns), Column("variant", numeric=False))
+    return (*setting_columns(kind.columns, [group.settings for group in kind.groups]), Column("variant", numeric=False))
+
+
+def setting_columns(names: Sequence[str], settings: Sequence[Mapping[str, Setting]]) -> tuple[Column, ...]:
+    """A heading for each of these settings; words stand under those of which a row has a word."""
+    return tuple(Column(name, numeric=not any(isinstance(one.get(name), str) for one in settings)) for name in names)
 
 
 def leading_cells(kind: KindResults, group: Group) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ class KindResults:
         return tuple(mode for mode in MODE_WORDS if mode in present)
 
     def series(self, mode: str) -> tuple[Series, ...]:
-        """Series of one mode, in the fixed order of variants."""
+        """Series of one mode, in the fixed order of variants, then by their settings' values."""
         found: dict[tuple[str, tuple[tuple[str, Setting], ...]], list[Group]] = {}
         for group in self.groups:
             if group.mode == mode:
@@ -141,7 +141,11 @@ class KindResults:
             Series(variant, mode, others, self.horizontal, tuple(self._along(groups)))
             for (variant, others), groups in found.items()
         ]
-        return tuple(sorted(series, key=lambda one: (rank(one.variant), str(one.others))))
+        return tuple(sorted(series, key=lambda one: (rank(one.variant), self._values(one))))
+
+    def _values(self, series: Series) -> list[tuple[bool, float, str]]:
+        others = dict(series.others)
+        return [_sortable(others.get(name)) for name in self.independent]
 
     def _others(self, group: Group) -> tuple[tuple[str, Setting], ...]:
         names = [name for name in self.independent if name != self.horizontal and name in group.settings]

@@ -42,8 +42,16 @@ def started() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, path: Path, **how: Any) -> Iterator[Opened]:  # noqa: ANN401  (whatever a context takes)
+def opened(
+    browser: Browser,
+    path: Path,
+    *,
+    before: str = "",
+    **how: Any,  # noqa: ANN401  (whatever a context takes)
+) -> Iterator[Opened]:
+    """`before` is a script that runs ahead of the page's own."""
     context = browser.new_context(offline=True, **how)
+    context.add_init_script(before)
     page = context.new_page()
     requests: list[str] = []
     messages: list[str] = []

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from ablations.harness.cell import PeakMemory, TimeStep, Workload
 from ablations.harness.store import MachineResults
-from ablations.report.what_if.contenders import Contender, contenders
 from ablations.report.what_if.fit import Fit
+from ablations.report.what_if.fitted_variants import FittedVariant, fitted_variants
 from ablations.report.what_if.page import LIMIT_STEPS
 from ablations.report.what_if.sizes import STATE_BYTES, value
 from reformer.config import LSHAttention
@@ -20,7 +20,7 @@ End = Literal["value", "low", "high"]
 Sizes = Mapping[str, int]
 
 
-def results(name: str, *, chunks: tuple[int, ...]) -> MachineResults:
+def results(name: str, *, chunks: tuple[int, ...], gibibytes: int) -> MachineResults:
     """Of four variants; `dense_fused` at two lengths only, which is too few for a fit of its own."""
     lsh = [("reformer", LSHAttention(chunk_len=chunk, n_hashes=n)) for chunk in chunks for n in (1, 4)]
     lsh += [("lsh_only", attention) for _, attention in lsh]
@@ -36,12 +36,12 @@ def results(name: str, *, chunks: tuple[int, ...]) -> MachineResults:
         for variant, more, length, layers in grid
         for workload in WORKLOADS
     ]
-    here = records.environment(name)
+    here = records.environment(name, memory_bytes=gibibytes * 2**30)
     return records.machine({}, where=here).model_copy(update={"records": records.records(cells, where=here)})
 
 
-def by_label(of: MachineResults) -> dict[str, Contender]:
-    return {one.label: one for one in contenders(of.records)}
+def by_label(of: MachineResults) -> dict[str, FittedVariant]:
+    return {one.label: one for one in fitted_variants(of.records)}
 
 
 def at(found: Fit | None, sizes: Sizes, end: End, before: float = 0.0) -> float:
@@ -51,16 +51,16 @@ def at(found: Fit | None, sizes: Sizes, end: End, before: float = 0.0) -> float:
     return before + found.at(sizes) * {"value": 1.0, "low": found.bounds.low, "high": found.bounds.high}[end]
 
 
-def seconds(one: Contender, sizes: Sizes, end: End) -> float:
+def seconds(one: FittedVariant, sizes: Sizes, end: End) -> float:
     return at(one.time, {**sizes, **one.constants}, end)
 
 
-def peak(one: Contender, sizes: Sizes, end: End) -> float:
+def peak(one: FittedVariant, sizes: Sizes, end: End) -> float:
     everything = {**sizes, **one.constants}
     return at(one.memory, everything, end, value(STATE_BYTES, everything))
 
 
-def longest(one: Contender, sizes: Sizes, budget: float, end: End) -> int:
+def longest(one: FittedVariant, sizes: Sizes, budget: float, end: End) -> int:
     """By trying one multiple of two chunks after the other."""
     step = 2 * sizes["chunk_len"]
     length = 0
@@ -69,11 +69,11 @@ def longest(one: Contender, sizes: Sizes, budget: float, end: End) -> int:
     return length
 
 
-Quantity = Callable[[Contender, Sizes, End], float]
+Quantity = Callable[[FittedVariant, Sizes, End], float]
 
 
 def crossover(
-    quantity: Quantity, below: tuple[Contender, End], above: tuple[Contender, End], sizes: Sizes
+    quantity: Quantity, below: tuple[FittedVariant, End], above: tuple[FittedVariant, End], sizes: Sizes
 ) -> int | None:
     """The length after the last at which the one is not below the other."""
     step = 2 * sizes["chunk_len"]

@@ -12,6 +12,7 @@ from ablations.harness.cell import Cell
 from ablations.harness.errors import UserError
 from ablations.harness.record import Record
 from ablations.harness.store import MachineResults
+from tests.report.contenders import contender
 from tests.report.test_render import HOSTILE
 
 from .folders import (
@@ -156,6 +157,29 @@ def test_unlike_environments_are_refused_unless_asked_for(
     code, text = compared.run(str(compared.folder / "a"), str(compared.folder / "b"), "--across")
     assert code == 0
     assert f"Unlike: {words} (9 cells)" in text
+
+
+def test_another_version_of_others_code_is_of_no_weight_where_it_was_not_measured(compared: Compared) -> None:
+    """Installing a contender after the baseline refuses nothing, and the cells that are its own are still guarded."""
+    others = {"transformers": "5.1.0", "outside:mine": "mine 0.2"}
+    before = machine(CELLS[:9])
+    packages = before.environment.packages
+    later = machine(CELLS[:9], again, elsewhere(packages=packages | others))
+    code, text = compared(before, later)
+    assert (code, "Unlike" in text) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("implementation", "package"), [("outside:mine", "outside:mine"), ("huggingface", "transformers")]
+)
+def test_another_version_of_others_code_is_refused_where_it_was_measured(
+    implementation: str, package: str, compared: Compared
+) -> None:
+    lsh = contender(implementation)
+    theirs = machine((*CELLS[:9], lsh), elsewhere(packages={"torch": "2.11.0", package: "1.5"}))
+    after = machine((*CELLS[:9], lsh), again, elsewhere(packages={"torch": "2.11.0", package: "1.6"}))
+    code, text = compared(theirs, after)
+    assert (code, f"package {package}: 1.5 in A, 1.6 in B (1 cell)" in text) == (2, True)
 
 
 def test_one_record_of_another_environment_is_enough_for_a_refusal(compared: Compared) -> None:

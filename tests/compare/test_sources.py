@@ -82,6 +82,35 @@ def test_what_means_nothing_is_refused_with_all_that_it_might_have_been(
     assert str(refused.value).isprintable()
 
 
+def test_a_name_too_long_for_any_file_is_refused(results: Path, nowhere: Path) -> None:
+    with pytest.raises(UserError, match="Cannot read"):
+        read_source("x" * 5000, results, nowhere)
+
+
+def test_a_folder_within_that_cannot_be_read_is_named(
+    results: Path, nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, is_dir = results / "bench-b", Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    (results / "bench-a").rename(results.parent / "elsewhere")
+    with pytest.raises(UserError, match=r"Cannot read .*bench-b: Permission denied"):
+        read_source(str(results), results, nowhere)
+
+
+def test_a_stored_name_that_a_terminal_would_obey_is_shown_instead(results: Path, nowhere: Path) -> None:
+    (results / "bench\x1b[2J").mkdir()
+    (results / "bench\x1b[2J" / "depth.jsonl").touch()
+    with pytest.raises(UserError, match=r"known are bench\\x1b\[2J, bench-a") as refused:
+        read_source("nonsense", results, nowhere)
+    assert str(refused.value).isprintable()
+
+
 def test_what_means_two_things_is_refused_and_each_can_be_named(
     results: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

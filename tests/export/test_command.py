@@ -1,5 +1,6 @@
 """The whole export: complete, repeatable, and careful with what stands in the folder."""
 
+import itertools
 import sys
 from importlib import util
 from pathlib import Path
@@ -9,8 +10,9 @@ import typer
 
 from ablations import cli
 from ablations.commands.export import export
-from ablations.export.folder import MARK
+from ablations.export.folder import MARK, write
 from ablations.harness import store
+from ablations.harness.errors import UserError
 from ablations.harness.store import MachineResults
 from tests.report import records
 
@@ -95,6 +97,44 @@ def test_an_empty_folder_is_filled(monkeypatch: pytest.MonkeyPatch, results: Pat
     assert run(monkeypatch, tmp_path / "out", "--results", results, "--machine", "bench-a", *QUICK) == 0
 
 
+@pytest.mark.parametrize("error", [OSError(28, "no space left"), KeyboardInterrupt()])
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_replacement_that_fails_or_is_interrupted_leaves_the_former_export(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, failing: int, error: BaseException
+) -> None:
+    """Either of the two renamings: the one away, and the one into its place."""
+    write({"records.csv": b"former"}, tmp_path / "out")
+    before, calls, rename = contents(tmp_path / "out"), itertools.count(1), Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if next(calls) == failing:
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises((UserError, KeyboardInterrupt)):
+        write({"records.csv": b"next"}, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_comes_into_the_folder_while_files_are_written_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write({"records.csv": b"former"}, tmp_path / "out")
+    write_bytes = Path.write_bytes
+
+    def meanwhile(path: Path, content: bytes) -> int:
+        (tmp_path / "out" / "notes.txt").write_text("mine")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", meanwhile)
+    with pytest.raises(UserError, match=r"notes\.txt is not of the export"):
+        write({"records.csv": b"next"}, tmp_path / "out")
+    assert contents(tmp_path / "out")["notes.txt"] == b"mine"
+    assert contents(tmp_path / "out")["records.csv"] == b"former"
+
+
 @pytest.mark.parametrize("change", ["edited", "added", "linked", "foreign", "file"])
 def test_what_no_export_wrote_is_neither_removed_nor_overwritten(
     monkeypatch: pytest.MonkeyPatch,
@@ -146,6 +186,19 @@ def test_wrong_use_is_refused_before_anything_is_written(
     assert run(monkeypatch, tmp_path / "out", "--results", results, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_no_message_holds_what_a_terminal_would_obey(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        machine, folder = small(f"bench \x1b[2J {name}"), tmp_path / "results" / name
+        folder.mkdir(parents=True)
+        store.record_plan(machine.plan, machine.environment, folder)
+        store.append(machine.records[0], folder)
+    for more in ((), ("--machine", "nobody")):
+        assert run(monkeypatch, tmp_path / "out", "--results", tmp_path / "results", *more) == 2
+        assert r"bench \x1b[2J one, bench" in capsys.readouterr().err
 
 
 def test_a_folder_without_records_is_refused(

@@ -14,7 +14,15 @@ from ablations.export.csv_text import csv_text
 from ablations.export.data_tables import data_tables
 from ablations.export.parquet_bytes import parquet_bytes
 from ablations.harness.errors import UserError
-from ablations.harness.measurement import LearningCurve, PeakBytes, StepTimes
+from ablations.harness.measurement import (
+    Ceilings,
+    KernelSeconds,
+    KernelTime,
+    LearningCurve,
+    MatrixProducts,
+    PeakBytes,
+    StepTimes,
+)
 from ablations.harness.record import Record
 from tests.report import records
 
@@ -86,6 +94,28 @@ def test_peaks_and_ends_of_training_are_those_of_the_records() -> None:
         assert float(row["final_bits_per_token"]) == curve.evaluations[-1].bits_per_token
         assert float(row["training_seconds"]) == curve.points[-1].seconds
         assert row["final_accuracy"] == ""
+
+
+def test_kernels_and_ceilings_are_those_of_the_records() -> None:
+    kernels = KernelSeconds(
+        kernels=(KernelTime(name="a", calls=6, seconds=0.75), KernelTime(name="b", calls=9, seconds=1.5)), steps=3
+    )
+    ceilings = Ceilings(
+        products=(MatrixProducts(width=10, seconds=(0.5, 0.25)), MatrixProducts(width=20, seconds=(4.0,))),
+        copy_bytes=700,
+        copy_seconds=(0.4, 0.2),
+        threads=4,
+    )
+    found = [DEMO.records[0].model_copy(update={"measurement": of}) for of in (kernels, ceilings)]
+    first, second = read_csv(data_tables(found)[0])
+    names = (
+        "kernels_per_step_seconds",
+        "kernel_calls_per_step",
+        "products_flops_per_second",
+        "copies_per_second_bytes",
+    )
+    assert [first[name] for name in names] == ["0.75", "5.0", "", ""]
+    assert [second[name] for name in names] == ["", "", "8000.0", "7000.0"]
 
 
 def test_every_raw_sample_and_every_evaluation_is_there() -> None:

@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from ablations.export.bibliography import bibliography
+from ablations.export.bibliography import AUTHORS, TITLE, bibliography
 from ablations.export.latex_table import MOST_ROWS, latex_table
 from ablations.export.latex_text import escaped
 from ablations.export.markdown_table import markdown_table
@@ -18,6 +19,7 @@ from tests.report import records
 
 from . import hostile
 
+PROJECT = Path(__file__).resolve().parents[2]
 SAFE = re.compile(
     r"\\[$&#_%]"
     r"|\\text[a-z]+\{\}"
@@ -141,12 +143,18 @@ def test_the_bibliography_names_the_commit_and_the_year_of_the_newest_record() -
         for one, year in zip(odd * 2, (2019, 2031), strict=True)
     )
     text = bibliography([new, old])
-    assert "year    = {2031}" in text
-    assert r"note    = {Commit ab\_\textbraceright{}\textbraceleft{}\%c (modified)}" in text
+    assert "year   = {2031}" in text
+    assert r"note   = {Commit ab\_\textbraceright{}\textbraceleft{}\%c (modified)}" in text
     assert text.count("{") == text.count("}")
     assert "@inproceedings{kitaev2020reformer," in text
 
 
+def test_the_bibliography_and_the_citation_file_name_the_suite_alike() -> None:
+    cited = YAML(typ="safe").load(PROJECT / "CITATION.cff")
+    assert (cited["title"], [one["name"] for one in cited["authors"]]) == (TITLE, [AUTHORS])
+    assert f"title  = {{{TITLE}}}" in bibliography([])
+
+
 def test_the_bibliography_leaves_out_a_year_that_nothing_tells() -> None:
     (one,) = records.records(records.grid("depth", variants=("dense",))[:1])
-    assert "year    = {20" not in bibliography([one.model_copy(update={"started": "soon"})]).split("\n\n")[0]
+    assert "year   = {20" not in bibliography([one.model_copy(update={"started": "soon"})]).split("\n\n")[0]

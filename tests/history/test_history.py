@@ -11,10 +11,13 @@ from typer.testing import CliRunner
 from ablations.commands.history import history
 from ablations.harness.errors import UserError
 from ablations.harness.measurement import PeakBytes, StepTimes
+from ablations.harness.record import Record
+from ablations.harness.store import MachineResults
 from ablations.history.entries import Entry, append, read
 from ablations.history.page import render
 from ablations.history.panels import HEIGHT, WIDTH, panels
 from ablations.history.sweeps import entry_of
+from tests.compare.folders import write
 from tests.report.records import demo
 
 HOSTILE = "<script>alert('x')</script>&\"]]>"
@@ -35,6 +38,33 @@ def test_what_is_appended_is_read(tmp_path: Path) -> None:
     for one in entries:
         append(one, tmp_path / "history.jsonl")
     assert read(tmp_path / "history.jsonl") == entries
+
+
+def test_what_is_appended_again_is_one_line_still(tmp_path: Path) -> None:
+    path, first, second = tmp_path / "history.jsonl", entry(1, series={"s": 1.5}), entry(2, series={"s": 2.5})
+    for one in (first, second, first):
+        append(one, path)
+    assert read(path) == (first, second)
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b"])
+def test_a_name_with_what_ends_a_line_elsewhere_is_read_as_it_was_written(separator: str, tmp_path: Path) -> None:
+    one = entry(0, series={f"a{separator}b": 1.5})
+    append(one, tmp_path / "history.jsonl")
+    assert read(tmp_path / "history.jsonl") == (one,)
+
+
+def test_an_edited_tree_is_told_from_its_commit(tmp_path: Path) -> None:
+    clean, edited = entry(7, cells={"dense": 3}), entry(7, cells={"dense": 3}, dirty=True)
+    for one in (clean, edited):
+        append(one, tmp_path / "history.jsonl")
+    (panel,) = panels(read(tmp_path / "history.jsonl"))
+    assert [dot.commit for dot in panel.dots] == ["0000000", "0000000, modified"]
+
+
+def test_a_line_from_before_edits_were_noted_is_read() -> None:
+    old = '{"schema_version":1,"commit":"c","date":"d","torch":"2","cells":{"dense":3},"series":{}}'
+    assert Entry.model_validate_json(old).dirty is False
 
 
 @pytest.mark.parametrize(
@@ -91,10 +121,62 @@ def test_a_sweep_s_entry_has_the_median_of_every_cell_over_its_seeds() -> None:
             by_seed.setdefault(f"({alike}): processor seconds", []).append(median(of.cpu_seconds))
         if isinstance(of, PeakBytes):
             by_seed.setdefault(f"({alike}): peak bytes", []).append(of.peak_bytes)
-    assert {name[name.index("(") :]: value for name, value in found.series.items()} == {
+    assert {name[name.rindex("(") :]: value for name, value in found.series.items()} == {
         name: median(values) for name, values in by_seed.items()
     }
     assert (found.commit, found.cells) == (machine.environment.commit, {})
+
+
+def elsewhere(found: MachineResults, night: str, **changes: object) -> MachineResults:
+    """The same records from another machine, of another night."""
+    records = tuple(
+        record.model_copy(update={"environment": record.environment.model_copy(update=changes), "started": night})
+        for record in found.records
+    )
+    return found.model_copy(update={"records": records})
+
+
+def names(machine: MachineResults, what: str) -> set[str]:
+    return {name for name in entry_of(machine).series if name.endswith(what)}
+
+
+def test_the_series_of_a_machine_go_on_when_its_like_measures_the_next_night() -> None:
+    first = elsewhere(demo(), "2026-01-01", machine="processor-6-cores-a1b2", commit="1")
+    second = elsewhere(demo(), "2026-01-02", machine="processor-6-cores-c3d4", commit="2")
+    drawn = panels([entry_of(first), entry_of(second)])
+    assert drawn
+    assert {len(panel.dots) for panel in drawn} == {2}
+
+
+@pytest.mark.parametrize("change", [{"processor": "Another 1"}, {"cores": 7}, {"accelerator": "GPU 1"}])
+def test_times_of_other_hardware_are_other_series_and_exact_peaks_are_not(change: dict[str, object]) -> None:
+    here, there = demo(), elsewhere(demo(), "2026-01-02", **change)
+    assert names(here, "processor seconds").isdisjoint(names(there, "processor seconds"))
+    assert names(here, "peak bytes") == names(there, "peak bytes") != set()
+
+
+def test_peaks_of_an_allocator_are_series_of_its_gpu() -> None:
+    def allocated(record: Record) -> Record:
+        found = record.measurement
+        if not isinstance(found, PeakBytes):
+            return record
+        return record.model_copy(
+            update={"measurement": found.model_copy(update={"method": "cuda_max_memory_allocated"})}
+        )
+
+    machine = demo().model_copy(update={"records": tuple(map(allocated, demo().records))})
+    found = [names(elsewhere(machine, "2026-01-02", accelerator=gpu), "peak bytes") for gpu in ("GPU 1", "GPU 2")]
+    assert found[0]
+    assert found[0].isdisjoint(found[1])
+
+
+def test_an_edited_tree_s_records_are_no_part_of_its_commit_s_entry() -> None:
+    edited = elsewhere(demo(), "2999-01-01", dirty=True).records
+    some = tuple(record for record in edited if record.cell.experiment == "depth")
+    machine = demo()
+    found = entry_of(machine.model_copy(update={"records": (*machine.records, *some)}))
+    assert found.dirty
+    assert {name.partition("depth ")[1] for name in found.series} == {"depth "}
 
 
 def test_older_commits_records_are_no_part_of_a_sweep_s_entry() -> None:
@@ -109,7 +191,7 @@ def test_older_commits_records_are_no_part_of_a_sweep_s_entry() -> None:
     )
     found = entry_of(machine.model_copy(update={"records": records}))
     assert found.series
-    assert not any(": depth " in name for name in found.series)
+    assert not any("depth " in name for name in found.series)
 
 
 def test_a_sweep_without_times_and_peaks_is_refused() -> None:
@@ -146,6 +228,25 @@ def test_the_command_draws_the_page(tmp_path: Path) -> None:
     code, said = invoked(str(tmp_path / "history.jsonl"), "--reports", str(tmp_path / "reports"))
     assert (code, said) == (0, f"History: {tmp_path / 'reports' / 'history.html'}\n")
     assert "steps: +4.0" in (tmp_path / "reports" / "history.html").read_text()
+
+
+def test_a_sweep_that_is_added_twice_is_one_line(tmp_path: Path) -> None:
+    write(demo(), tmp_path / "results" / "bench")
+    for _ in range(2):
+        options = ("--add", str(tmp_path / "results"), "--reports", str(tmp_path / "reports"))
+        assert invoked(str(tmp_path / "history.jsonl"), *options)[0] == 0
+    assert read(tmp_path / "history.jsonl") == (entry_of(demo()),)
+
+
+@pytest.mark.parametrize("blocked", ["history.html", "reports"])
+def test_a_page_that_cannot_be_written_is_named_with_the_option(blocked: str, tmp_path: Path) -> None:
+    reports = tmp_path / "reports"
+    if blocked == "reports":
+        reports.write_text("a file in the way")
+    else:
+        (reports / blocked).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"Cannot write .*history\.html: .* --reports"):
+        render(stepping(), reports)
 
 
 def test_the_command_refuses_a_folder_without_records(tmp_path: Path) -> None:

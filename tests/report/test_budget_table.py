@@ -15,6 +15,7 @@ def test_what_fits_and_what_does_not_stand_side_by_side() -> None:
     found = records.records(CELLS, lambda c: ("oom", "limit") if c.config.variant == "dense" else ("ok", ""))
     (table,) = budget_table(attempts_of(CELLS, found))
     assert [column.title for column in table.columns[:3]] == ["length", "n_layers", "variant"]
+    assert [column.title for column in table.columns if not column.numeric] == ["variant", "two training steps"]
     dense, reformer = table.rows
     assert dense.cells == ("640", "7", "dense", "1.50 GiB", "out of memory", "—", "2 processes")
     assert not dense.ok

@@ -1,6 +1,7 @@
 """The table of longest sequences: what was found, what stopped it, and that nobody can tell where nobody can."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -185,13 +186,39 @@ def test_the_chart_has_a_bar_for_each_longest_length_and_words_where_none_is_kno
     assert chart
     (view,) = chart.views
     assert view.mode == "within 768 MiB"
-    assert {trace.name: [point.y for point in trace.points] for trace in view.traces} == {
-        "dense": [1408],
-        "reformer": [MOST],
+    assert {trace.name: (trace.look, [point.y for point in trace.points]) for trace in view.traces} == {
+        "dense": ("bars", [1408]),
+        "reformer": ("open bars", [MOST]),
     }
     (words,) = [trace.points[0].words for trace in view.traces if "reformer" in trace.name]
     assert f"at least {MOST:,} tokens" in words
-    assert view.remarks == (f"lsh_only: below {GRANULE}, out of memory at {GRANULE}.",)
+    assert view.remarks == (
+        f"lsh_only: below {GRANULE}, out of memory at {GRANULE}.",
+        f"reformer: at least {MOST:,} (hatched), slow beyond 8,192.",
+    )
+
+
+def finding_free(result: SearchResult, free: int) -> SearchResult:
+    """The same search, on a machine that had so many bytes free."""
+    measured = [one.measurement and one.measurement.model_copy(update={"budget_bytes": free}) for one in result.records]
+    pairs = zip(result.records, measured, strict=True)
+    return replace(result, records=tuple(one.model_copy(update={"measurement": found}) for one, found in pairs))
+
+
+def test_what_was_free_is_one_budget_whatever_each_search_found() -> None:
+    asked = [search("dense", budget_bytes=2**29), *(search(name, budget_bytes=None) for name in ("dense", "reformer"))]
+    within_a_budget, *others = results_of(*((one, within(1100)) for one in asked))
+    free = (within_a_budget, *(finding_free(one, gib * 2**30) for one, gib in zip(others, (3, 5), strict=True)))
+    chart = capacity_chart(free, "chart")
+    assert chart
+    assert [view.mode for view in chart.views] == ["within 512 MiB", "within what was free, 3.00 GiB to 5.00 GiB"]
+    assert [len(view.traces) for view in chart.views] == [1, 2]
+    (figure,) = capacity_figures(free, "bench")
+    assert figure.n_panels == 2
+    assert column(capacity_tables(free)[0], "memory budget")[1:] == [
+        "what was free, 3.00 GiB",
+        "what was free, 5.00 GiB",
+    ]
 
 
 def test_there_is_no_chart_before_a_length_fits() -> None:

@@ -9,7 +9,8 @@ from ablations.harness.cell import Cell
 from ablations.harness.measurement import Energy, StepTimes
 from ablations.harness.record import Record
 from ablations.report.charts import Chart, learning_chart, scaling_chart
-from ablations.report.charts.chart import View, id_words
+from ablations.report.charts.chart import View, exact, id_words
+from ablations.report.units import BITS_PER_BYTE, BYTES, SECONDS
 from ablations.report.views import ExperimentResults, experiment_results
 
 from . import records
@@ -82,9 +83,44 @@ def test_what_has_no_result_is_told_and_not_drawn() -> None:
 def test_a_variant_without_the_setting_is_drawn_across() -> None:
     shown = view(chart(records.grid("q", variants=("dense", "lsh_only"), n_hashes=(1, 2, 4))), "time")
     (across,) = [trace for trace in shown.traces if trace.look == "across"]
-    assert across.name == "dense"
+    assert across.name == "dense (no n_hashes)"
     assert [point.x for point in across.points] == [1, 4]
     assert across.points[0].y == across.points[1].y
+
+
+def in_chunks(cells: tuple[Cell, ...], *lengths: int | None, d_ff: int = 112) -> tuple[Cell, ...]:
+    return tuple(
+        one.model_copy(update={"config": one.config.model_copy(update={"ff_chunk_len": length, "d_ff": d_ff})})
+        for one in cells
+        for length in lengths
+    )
+
+
+def test_what_lacks_the_setting_in_a_series_that_has_it_is_drawn_across_beside_its_line() -> None:
+    once = records.grid("q", variants=("reformer",), workloads=records.STEP_WORKLOADS[1:2])
+    cells = (*in_chunks(once, None, 37, 74, 148), *in_chunks(once, None, 37, 74, 148, d_ff=224))
+    shown = view(chart(cells), "time")
+    looks = {trace.name: (trace.look, [point.x for point in trace.points], trace.dash) for trace in shown.traces}
+    assert looks == {
+        "reformer, d_ff=112": ("line", [37, 74, 148], "solid"),
+        "reformer, d_ff=112 (no ff_chunk_len)": ("across", [37, 148], "dot"),
+        "reformer, d_ff=224": ("line", [37, 74, 148], "dash"),
+        "reformer, d_ff=224 (no ff_chunk_len)": ("across", [37, 148], "longdash"),
+    }
+    ids = {one.id for one in cells if one.config.ff_chunk_len is None and one.config.d_ff == 112}
+    for point in shown.traces[1].points:
+        assert point.words[0] == "reformer, d_ff=112 (no ff_chunk_len)"
+        assert set(point.words[-1].removeprefix("cells ").split()) == ids
+
+
+def test_the_exact_value_of_a_point_is_in_ones_of_its_unit() -> None:
+    found = chart(records.grid("q", variants=("dense",), length=(512, 1024)))
+    said = {one.quantity: one.traces[0].points[0].words[1] for one in found.views}
+    units = {quantity: words.removesuffix(")").split()[-1] for quantity, words in said.items()}
+    assert units == {"time": "s", "memory": "bytes", "tokens per second": "tokens/s"}
+    assert exact(0.0123, SECONDS) == "0.0123 s"
+    assert exact(12345.0, BYTES) == "12,345 bytes"
+    assert exact(2.5, BITS_PER_BYTE) == "2.5"
 
 
 def test_where_no_number_varies_each_variant_has_a_place_of_its_own() -> None:

@@ -14,9 +14,11 @@ import pytest
 
 from ablations.harness import store
 from ablations.harness.errors import UserError
-from ablations.harness.store import MachineResults
+from ablations.harness.store import MachineResults, PlannedExperiment
+from ablations.report.pages import machine_part
 from ablations.report.render import render
 from ablations.report.templating import markdown, script_data
+from ablations.suite import chosen
 
 from . import contenders, records
 
@@ -115,13 +117,40 @@ def test_data_in_a_script_cannot_end_it_and_reads_back_the_same() -> None:
 
 
 def test_each_experiment_has_its_answer_and_how_it_was_made(demo_report: Path) -> None:
-    html = (demo_report / "index.html").read_text()
+    html, text = (demo_report / "index.html").read_text(), (demo_report / "index.md").read_text()
     for experiment in records.demo().plan.experiments:
         section = html[html.index(f">{experiment.title}</h3>") :].split("</section>")[0]
-        assert re.search(r'class="answer">[^<]*\d[^<]*(?:interval|exact|range)[^<]*n = \d', section)
-        assert f"python run_all.py --profile cpu --only {experiment.name}" in section
-        assert "testbench-cpu: Planted Processor 9000" in section
-        assert "0123abcd4567" in section
+        found = re.search(r'class="answer">([^<]*\d[^<]*(?:interval|exact|range)[^<]*n = \d[^<]*)<', section)
+        assert found
+        in_markdown = text[text.index(f"### {experiment.title}") :].split("\n### ")[0]
+        assert f"\n\n**{found[1]}**\n" in in_markdown
+        for form in (section, in_markdown):
+            assert f"<code>python run_all.py --profile cpu --only {experiment.name}</code>" in form
+            assert "testbench-cpu: Planted Processor 9000" in form
+            assert "0123abcd4567" in form
+
+
+def command(experiment: PlannedExperiment) -> str:
+    results = records.demo()
+    results = results.model_copy(update={"plan": results.plan.model_copy(update={"experiments": (experiment,)})})
+    (part,) = machine_part(results, "m").experiments
+    return dict(part.made)["Command"]
+
+
+def test_the_command_has_the_options_that_the_cells_came_from() -> None:
+    plain = records.planned("depth", records.grid("depth", seeds=(0,)))
+    assert command(plain) == "python run_all.py --profile cpu --only depth"
+    axes = plain.model_copy(update={"axes": ("length=512,1024", "n_hashes=3")})
+    assert command(axes).endswith("--only depth --axis length=512,1024 --axis n_hashes=3")
+    budget = plain.model_copy(update={"memory_budget": "900MiB", "axes": ("length=a b",)})
+    assert command(budget).endswith("--only depth --axis 'length=a b' --memory-budget 900MiB")
+
+
+def test_ceilings_have_the_command_of_any_run_since_no_experiment_has_their_name() -> None:
+    ceilings = records.planned("ceilings", (contenders.ceiling_cell(),))
+    assert command(ceilings) == "python run_all.py --profile cpu"
+    with pytest.raises(UserError):
+        chosen(["ceilings"], "cpu")
 
 
 def test_the_markdown_shows_every_figure_that_was_written(demo_report: Path) -> None:

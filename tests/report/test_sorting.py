@@ -22,7 +22,7 @@ def test_the_first_number_counts_in_its_unit(text: str, value: float) -> None:
     assert float(sort_value(text)) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("text", ["—", "out of memory", "n/a [1]", ""])
+@pytest.mark.parametrize("text", ["—", "out of memory", "n/a [12]", "float32", "v1.25", "lsh_4", "a1,234", ""])
 def test_what_is_no_number_has_no_value(text: str) -> None:
     assert sort_value(text) == ""
 

@@ -52,6 +52,14 @@ def test_every_group_has_a_row_and_every_row_a_cell_per_column() -> None:
         assert all(len(one.cells) == len(of.columns) for one in of.rows)
 
 
+def test_only_settings_that_are_numbers_stand_in_columns_of_numbers() -> None:
+    single = records.grid("types", variants=("dense", "lsh_only"), workloads=(TIME,), length=(512, 1024))
+    cells = (*single, *(one.model_copy(update={"dtype": "bfloat16"}) for one in single))
+    of = table(experiment_results(records.planned("types", cells), records.records(cells)), "time")
+    numeric = {column.title: column.numeric for column in of.columns}
+    assert [numeric[name] for name in ("length", "n_buckets", "dtype", "variant")] == [True, True, False, False]
+
+
 def test_a_number_comes_with_samples_processes_and_interval() -> None:
     found = row(table(results_of(workloads=(TIME,)), "time"), "1024", "dense")
     assert found["n (processes)"] == "18 (2)"

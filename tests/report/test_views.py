@@ -38,6 +38,12 @@ def test_of_two_axes_the_one_with_more_values_is_drawn_over_and_the_other_has_a_
     assert labels == ["dense, n_layers=2", "dense, n_layers=3", "lsh_only, n_layers=2", "lsh_only, n_layers=3"]
 
 
+def test_series_of_a_variant_stand_in_the_order_of_their_values() -> None:
+    rounds = kind_of("both", length=(512, 1024, 2048, 4096, 8192, 16384), n_hashes=(16, 1, 2, 8))
+    labels = [series.label for series in rounds.series("forward") if series.variant == "lsh_only"]
+    assert labels == [f"lsh_only, n_hashes={number}" for number in (1, 2, 8, 16)]
+
+
 def test_what_follows_from_the_length_is_no_axis_of_its_own() -> None:
     cells = records.grid("lengths", length=(512, 1024, 2048))
     assert axes.independent(cells) == ("length",)

@@ -13,7 +13,15 @@ from ablations.harness.ledger import predicted
 from ablations.harness.measurement import Ledger
 from ablations.report.statistics import CannotTell, Floats
 from ablations.report.what_if.features import Feature, memory_features, time_features
-from ablations.report.what_if.fit import LEAST_CONFIGURATIONS, Fit, Measured, bounds_of, fit
+from ablations.report.what_if.fit import (
+    LEAST_CONFIGURATIONS,
+    LEAST_FOR_QUANTILES,
+    Fit,
+    Measured,
+    bounds_of,
+    expected_share,
+    fit,
+)
 from ablations.report.what_if.least_squares import distinct, nonnegative
 from ablations.report.what_if.sizes import PARAMETERS, STATE_BYTES, monomial, sizes_of, times, value
 from reformer import ReformerLM
@@ -168,7 +176,7 @@ def test_a_size_that_is_unlike_the_others_is_off_by_what_it_differs() -> None:
     assert found.ratios[4] == pytest.approx(2)
     assert found.bounds is not None
     assert found.bounds.high == pytest.approx(2)
-    assert found.bounds.kind == "leave one out, all of 6"
+    assert found.bounds.kind == "whole range of 6 held out, about 71 %"
 
 
 def test_held_out_ratios_are_those_of_fits_done_one_by_one() -> None:
@@ -184,14 +192,44 @@ def test_held_out_ratios_are_those_of_fits_done_one_by_one() -> None:
 
 def test_of_enough_sizes_the_interval_lies_between_quantiles() -> None:
     ratios = [0.5 + place / 100 for place in range(101)]
-    bounds = bounds_of(ratios)
+    bounds = bounds_of(ratios, 101)
     assert bounds is not None
-    assert (bounds.low, bounds.high) == pytest.approx((0.525, 1.475))
-    assert bounds.kind == "leave one out, 2.5 % to 97.5 % of 101"
+    # Of 101 in a row the places 2.5 % and 97.5 % of the way from before the first to behind the last.
+    assert (bounds.low, bounds.high) == pytest.approx((0.49 + 0.025 * 1.02, 0.49 + 0.975 * 1.02))
+    assert bounds.kind == "2.5 % to 97.5 % of 101 held out, about 95 %"
+
+
+@pytest.mark.parametrize("n_sizes", [8, 39, 40, 100])
+def test_an_interval_holds_the_share_of_further_values_that_it_says(n_sizes: int) -> None:
+    generator = np.random.default_rng(n_sizes)
+    held = []
+    for _ in range(2000):
+        *known, further = np.exp(generator.normal(size=n_sizes + 1)).tolist()
+        bounds = bounds_of(known, n_sizes)
+        assert bounds is not None
+        held.append(bounds.low <= further <= bounds.high)
+    assert np.mean(held) == pytest.approx(expected_share(n_sizes), abs=0.03)
+
+
+def test_below_forty_sizes_no_value_held_out_lies_outside_the_interval() -> None:
+    ratios = [0.9, 1.3, *[1.0] * (LEAST_FOR_QUANTILES - 3)]
+    bounds = bounds_of(ratios, len(ratios))
+    assert bounds is not None
+    assert (bounds.low, bounds.high) == (0.9, 1.3)
+
+
+def test_a_step_with_an_update_and_one_without_count_as_one_size_held_out() -> None:
+    features, measured = line(1, 1.1, 0.9, 1, 1)
+    both = [
+        Measured(sizes={**one.sizes, "updates": updates}, value=one.value) for one in measured for updates in (0, 1)
+    ]
+    bounds = fitted(features, both).bounds
+    assert bounds is not None
+    assert bounds.kind == "whole range of 5 held out, about 67 %"
 
 
 def test_an_interval_contains_the_prediction_even_if_all_lie_above() -> None:
-    bounds = bounds_of([1.2, 1.3, 1.4, 1.5])
+    bounds = bounds_of([1.2, 1.3, 1.4, 1.5], 4)
     assert bounds is not None
     assert (bounds.low, bounds.high) == (1.0, 1.5)
 

@@ -16,12 +16,15 @@ from ablations.report.units import Unit, interval_text, n_text
 SHOWN_IDS = 3
 """Of the cells behind a point; how many more there are is told."""
 
-Dash = Literal["solid", "dash", "dashdot", "dot"]
+Dash = Literal["solid", "dash", "dashdot", "dot", "longdash", "longdashdot"]
 DASHES: tuple[Dash, ...] = ("solid", "dash", "dashdot", "dot")
 """For series of one variant that differ in a further setting, as in the figures."""
 
-Look = Literal["line", "marks", "bars", "across"]
-"""Of a trace: points on a line, points alone, bars, or one value drawn across."""
+DASHES_ACROSS: tuple[Dash, ...] = ("dot", "longdash", "longdashdot")
+"""The same for one value drawn across."""
+
+Look = Literal["line", "marks", "bars", "open bars", "across"]
+"""Of a trace: points on a line, points alone, bars, bars of what is at least so much, or one value drawn across."""
 
 _SYMBOLS = {
     "o": "circle",
@@ -124,14 +127,16 @@ def value_words(estimate: Estimate, unit: Unit) -> tuple[str, str]:
     interval = estimate.interval
     kind = " (95 % interval)" if interval and interval.kind == "95 %" else ""
     return (
-        f"{unit.text(estimate.value)} (exactly {exact(estimate.value)})",
+        f"{unit.text(estimate.value)} (exactly {exact(estimate.value, unit)})",
         f"{interval_text(estimate, unit)}{kind}; n = {n_text(estimate)}",
     )
 
 
-def exact(value: float) -> str:
-    """Every digit that tells this number from its neighbours; of whole numbers thousands separated."""
-    return f"{int(value):,}" if value.is_integer() and abs(value) < 1e15 else repr(value)
+def exact(value: float, unit: Unit) -> str:
+    """Every digit that tells this number from its neighbours, in ones of its unit: `0.0123456 s`, `12,345 bytes`."""
+    digits = f"{int(value):,}" if value.is_integer() and abs(value) < 1e15 else repr(value)
+    ones = next((name for size, name in unit.scales if size == 1.0), "")
+    return f"{digits} {ones}".rstrip()
 
 
 def id_words(ids: Sequence[str]) -> str:

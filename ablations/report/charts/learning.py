@@ -76,7 +76,7 @@ def _curve(series: Series, dash: Dash, attempt: Attempt, unit: Unit, quantity: s
 def _evaluated(series: Series, attempt: Attempt, one: Evaluation, unit: Unit, *, along: float) -> Point:
     words = (
         f"{series.label}, seed {attempt.cell.seed}",
-        f"{unit.text(one.bits_per_token)} (exactly {exact(one.bits_per_token)})",
+        f"{unit.text(one.bits_per_token)} (exactly {exact(one.bits_per_token, unit)})",
         f"after {count(one.step, 'step')}, {TRAINING_SECONDS.text(one.seconds)}; n = 1 seed",
         id_words([attempt.cell.id]),
     )
@@ -101,7 +101,7 @@ def _end(series: Series, unit: Unit, size: float) -> Trace:
             (
                 series.label,
                 *value_words(group.estimate, unit),
-                f"peak {BYTES.text(peak.value)} (exactly {exact(peak.value)} bytes)",
+                f"peak {BYTES.text(peak.value)} (exactly {exact(peak.value, BYTES)})",
                 id_words([one.cell.id for one in group.attempts if one.status == "ok"]),
             ),
         )

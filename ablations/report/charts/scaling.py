@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from ablations.report.axes import axis_words
 from ablations.report.charts.chart import (
     DASHES,
+    DASHES_ACROSS,
     Axis,
     Chart,
+    Dash,
     Point,
     Trace,
     View,
@@ -122,9 +124,7 @@ def _view(kind: KindResults, quantity: _Quantity, mode: str, dtype: str) -> View
         return None
     size, unit_name = quantity.unit.scale(max(values))
     places = sorted({x for one in all_series for group in one.groups if (x := one.place(group)) is not None})
-    traces = tuple(
-        made for one in all_series if (made := _trace(one, all_series, quantity, size=size, places=places)).points
-    )
+    traces = tuple(made for one in all_series for made in _traces(one, all_series, quantity, size=size, places=places))
     title = quantity.unit.axis if quantity.unit is TOKENS_PER_SECOND else f"{quantity.unit.axis} ({unit_name})"
     return View(
         quantity.words,
@@ -143,24 +143,40 @@ def _horizontal_axis(kind: KindResults, places: Sequence[float]) -> Axis:
     return Axis(axis_words(kind.horizontal).label, tuple(places), doubled)
 
 
-def _trace(
+def _traces(
     series: Series, all_series: Sequence[Series], quantity: _Quantity, *, size: float, places: Sequence[float]
-) -> Trace:
+) -> list[Trace]:
+    """A line through what has a place, and what has none drawn across; marks alone where no number varies."""
     found = [(group, estimate) for group in series.groups if (estimate := quantity.of(group))]
     if series.horizontal is None:
-        points = [_point(series, group, estimate, quantity, size, series.label) for group, estimate in found]
-        return trace(series.variant, series.label, points, shape="marks")
-    siblings = [one.others for one in all_series if one.variant == series.variant]
-    dash = DASHES[siblings.index(series.others) % len(DASHES)]
-    if series.is_reference:
-        across = [_point(series, *one, quantity, size, x) for one in found for x in _ends(places)]
-        return trace(series.variant, series.label, across, dash="dot", shape="across")
-    points = [
-        _point(series, group, estimate, quantity, size, x)
-        for group, estimate in found
-        if (x := series.place(group)) is not None
+        marks = [_point(series, *one, quantity, size, series.label) for one in found]
+        return [trace(series.variant, series.label, marks, shape="marks")] if marks else []
+    placed = [(one, x) for one in found if (x := series.place(one[0])) is not None]
+    line = [_point(series, *one, quantity, size, x) for one, x in placed]
+    across = [
+        _point(series, *one, quantity, size, x) for one in found if series.place(one[0]) is None for x in _ends(places)
     ]
-    return trace(series.variant, series.label, points, dash=dash)
+    made = (
+        trace(series.variant, series.label, line, dash=_dash(series, all_series, DASHES)),
+        trace(
+            series.variant,
+            f"{series.label}{_without(series)}",
+            across,
+            dash=_dash(series, all_series, DASHES_ACROSS),
+            shape="across",
+        ),
+    )
+    return [one for one in made if one.points]
+
+
+def _dash(series: Series, all_series: Sequence[Series], dashes: Sequence[Dash]) -> Dash:
+    siblings = [one.others for one in all_series if one.variant == series.variant]
+    return dashes[siblings.index(series.others) % len(dashes)]
+
+
+def _without(series: Series) -> str:
+    """Of what stands nowhere on the horizontal axis: what it lacks."""
+    return f" (no {series.horizontal})" if series.horizontal else ""
 
 
 def _ends(places: Sequence[float]) -> tuple[float, ...]:
@@ -169,7 +185,7 @@ def _ends(places: Sequence[float]) -> tuple[float, ...]:
 
 def _point(series: Series, group: Group, estimate: Estimate, quantity: _Quantity, size: float, x: float | str) -> Point:
     place = series.place(group)
-    where = "" if place is None else f", {series.horizontal}={setting(place)}"
+    where = _without(series) if place is None else f", {series.horizontal}={setting(place)}"
     cautions = [words for applies, words in CAUTIONS.values() if applies(group)]
     words = (f"{series.label}{where}", *value_words(estimate, quantity.unit), *cautions, id_words(_ids(group)))
     return estimated(x, estimate, size, words)

@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ablations.report.capacity import SearchResult
+from ablations.report.capacity import SearchResult, by_budget
 from ablations.report.figures import canvas, scales
 from ablations.report.figures.canvas import Figure
 from ablations.report.figures.failures import STATUS_MARKERS
@@ -30,12 +30,12 @@ def capacity_figures(results: Sequence[SearchResult], prefix: str) -> tuple[Figu
     if not any(one.finding.fits for one in results):
         return ()
     name = f"{prefix}-capacity"
-    budgets = list(dict.fromkeys(one.budget for one in results))
+    budgets = by_budget(results)
     variants = sorted({one.variant for one in results}, key=rank)
     with canvas.styled(name):
         drawing, panels = canvas.side_by_side(len(budgets))
-        for axes, budget in zip(panels, budgets, strict=True):
-            _panel(axes, budget, [one for one in results if one.budget == budget], variants)
+        for axes, (budget, within) in zip(panels, budgets, strict=True):
+            _panel(axes, budget, within, variants)
         panels[0].set_yticks(range(len(variants)), variants)
         panels[0].set_ylim(len(variants) - 0.5, -0.5)
         canvas.legend(drawing, _handles())

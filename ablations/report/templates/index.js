@@ -2,11 +2,17 @@
 
 // Tables: a button in each heading sorts, another copies. Without this script they are plain tables.
 
-function cellKey(cell) {
-  const text = cell.textContent.trim();
-  if (!cell.classList.contains("number")) return text;
-  const value = cell.dataset.value ?? text;
+const textOf = (cell) => cell.textContent.trim();
+
+function numberOf(cell) {
+  const value = cell.dataset.value ?? textOf(cell);
   return value === "" || Number.isNaN(Number(value)) ? null : Number(value);
+}
+
+// Numbers where the column is of numbers and at least one is there; else texts.
+function keysOf(cells) {
+  const numbers = cells.map((cell) => (cell.classList.contains("number") ? numberOf(cell) : null));
+  return numbers.some((one) => one !== null) ? numbers : cells.map(textOf);
 }
 
 function compared(one, other) {
@@ -18,7 +24,8 @@ function sortBy(table, column, heading) {
   const down = heading.getAttribute("aria-sort") === "ascending";
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const rows = [...table.tBodies[0].rows].map((row) => ({ row, key: cellKey(row.cells[column]) }));
+  const keys = keysOf([...table.tBodies[0].rows].map((row) => row.cells[column]));
+  const rows = [...table.tBodies[0].rows].map((row, at) => ({ row, key: keys[at] }));
   rows.sort((one, other) => {
     if (one.key === null || other.key === null) return compared(one.key, other.key);
     return (down ? -1 : 1) * compared(one.key, other.key);
@@ -37,11 +44,15 @@ function makeSortable(table) {
   });
 }
 
+// What begins like a formula is one to a spreadsheet, unless it is a number. Behind a number may stand words, a second
+// number after "to" or in brackets, and marks: no sign that computes, refers or calls, so none makes a formula of it.
+const NUMBER = String.raw`[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?`;
+const RESULT = new RegExp(String.raw`^${NUMBER}(?: ?%| to ${NUMBER}| \(${NUMBER}| \p{L}+(?:\/\p{L}+)?| [†‡§¶‖]| \[\d+\]|\))*$`, "u");
+const inert = (text) => (/^[=@+-]/.test(text) && !RESULT.test(text) ? `'${text}` : text);
+
 function csvOf(table) {
   const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  // What begins like a formula is one to a spreadsheet, unless it is a number or a dash that stands for nothing.
-  const safe = (text) => (/^[=@\t\r]|^[+-](?![\d.]+$)/.test(text) ? `'${text}` : text);
-  const line = (row) => [...row.cells].map((cell) => quoted(safe(cell.textContent.trim()))).join(",");
+  const line = (row) => [...row.cells].map((cell) => quoted(inert(textOf(cell)))).join(",");
   return [...table.rows].map(line).join("\r\n") + "\r\n";
 }
 
@@ -56,8 +67,9 @@ async function copyTable(button, table) {
 }
 
 function told(button, words) {
-  button.textContent = words;
-  setTimeout(() => { button.textContent = "copy as CSV"; }, 2000);
+  const status = button.parentElement.querySelector("[role=status]");
+  status.textContent = words;
+  setTimeout(() => { status.textContent = ""; }, 4000);
 }
 
 function showCsv(button, csv) {
@@ -92,7 +104,7 @@ function loadLibrary() {
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
     document.head.append(script);
-    return window.Plotly;
+    if (!window.Plotly) throw new Error("the plotting library did not start");
   })();
   return library;
 }
@@ -122,6 +134,7 @@ class Chart {
     this.figure = figure;
     this.views = JSON.parse(figure.querySelector("script").textContent);
     this.plot = figure.querySelector(".plot");
+    this.at = null;
     this.hiddenNames = new Set();
     this.view = this.views[0];
     this.log = this.startingScales();
@@ -167,7 +180,7 @@ class Chart {
     const button = element("button", { type: "button" });
     button.addEventListener("click", () => {
       this.log[axis] = !this.log[axis];
-      this.draw();
+      this.redraw();
     });
     return button;
   }
@@ -181,7 +194,7 @@ class Chart {
 
   resetButton() {
     const button = element("button", { type: "button", textContent: "reset", title: "show everything again" });
-    button.addEventListener("click", () => this.draw());
+    button.addEventListener("click", () => this.redraw());
     return button;
   }
 
@@ -201,9 +214,9 @@ class Chart {
     const wanted = mode ?? this.view.mode;
     this.view = fitting.find((one) => one.mode === wanted) ?? fitting[0];
     this.log = this.startingScales();
+    this.at = null;
     this.fillModes();
-    this.legend();
-    this.draw();
+    this.redraw();
   }
 
   legend() {
@@ -228,12 +241,57 @@ class Chart {
     window.Plotly.restyle(this.plot, { visible });
   }
 
-  redraw() {
-    this.legend();
-    this.draw();
+  async redraw() {
+    try {
+      await this.draw();
+    } catch (error) {
+      leave(this.figure, error);
+    }
+  }
+
+  // Events of the library are of the pointer; the keys walk over the same points. Both end in the line below the plot.
+  listen() {
+    for (const event of ["plotly_hover", "plotly_click"]) {
+      this.plot.on(event, ({ points: [{ curveNumber, pointNumber }] }) => this.tell(curveNumber, pointNumber));
+    }
+    this.plot.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      this.walk(...step);
+    });
+  }
+
+  // Along a trace, or to the next one that is shown; to that too where a trace is a single point.
+  walk(traces, points) {
+    const shown = this.view.traces.flatMap(({ name }, at) => (this.hiddenNames.has(name) ? [] : [at]));
+    if (!shown.length) return;
+    const place = this.at ? shown.indexOf(this.at.trace) : -1;
+    if (place < 0) {
+      this.point(shown[0], 0);
+      return;
+    }
+    const here = this.view.traces[this.at.trace].points;
+    const across = traces || here.length > 1 ? traces : points;
+    const next = across ? shown[(place + across + shown.length) % shown.length] : this.at.trace;
+    const target = this.view.traces[next].points;
+    this.point(next, across ? nearest(target, here[this.at.point].x) : clamped(this.at.point + points, target.length));
+  }
+
+  point(trace, point) {
+    window.Plotly.Fx.hover(this.plot, [{ curveNumber: trace, pointNumber: point }]);
+    this.tell(trace, point);
+  }
+
+  tell(trace, point) {
+    this.at = { trace, point };
+    this.figure.querySelector(".mark").textContent = this.view.traces[trace].points[point].words.join(" · ");
   }
 
   draw() {
+    this.legend();
+    this.figure.querySelector(".mark").textContent = "";
     for (const axis of ["x", "y"]) {
       const button = this.scales[axis];
       button.hidden = this.view[axis].log === null;
@@ -251,13 +309,13 @@ class Chart {
       const points = trace.points;
       const [above, below] = [points.map((p) => (p.high ?? p.y) - p.y), points.map((p) => p.y - (p.low ?? p.y))];
       return {
-        type: trace.look === "bars" ? "bar" : "scatter",
+        type: trace.look.endsWith("bars") ? "bar" : "scatter",
         name: plain(trace.name),
         x: points.map((p) => (typeof p.x === "string" ? plain(p.x) : p.x)),
         y: points.map((p) => p.y),
         mode: { line: "lines+markers", marks: "markers", across: "lines+markers" }[trace.look],
         line: { color: colour, dash: trace.dash, width: 1.8 },
-        marker: { color: colour, symbol: trace.symbol, size: 8 },
+        marker: trace.look === "open bars" ? hatched(colour) : { color: colour, symbol: trace.symbol, size: 8 },
         error_y: { type: "data", symmetric: false, array: above, arrayminus: below, visible: points.some((p) => p.low !== null && p.low < p.high), color: colour, thickness: 1.2, width: 3 },
         hoverinfo: "text",
         hovertext: points.map((p) => p.words.map(plain).flatMap(wrapped).join("<br>")),
@@ -285,7 +343,7 @@ class Chart {
 
   axis(axis) {
     const { title, ticks, log } = this.view[axis];
-    if (log === null) return { title: { text: "" }, type: "category", tickangle: "auto" };
+    if (log === null) return { title: { text: "" }, type: "category", tickangle: innerWidth < 600 ? -90 : "auto" };
     const type = this.log[axis] ? "log" : "linear";
     const shown = type === "log" ? labelled(ticks.length ? ticks : this.roundValues(axis)) : { tickvals: null, nticks: 8 };
     return {
@@ -303,6 +361,16 @@ class Chart {
   }
 }
 
+const hatched = (colour) => ({ color: colour, pattern: { shape: "/", fillmode: "replace", size: 9 }, line: { color: colour, width: 1.5 } });
+
+const clamped = (at, length) => Math.max(0, Math.min(length - 1, at));
+
+// The place of the point at x or beside it; of names, the first.
+function nearest(points, x) {
+  const distances = points.map((point) => Math.abs(point.x - x) || 0);
+  return distances.indexOf(Math.min(...distances));
+}
+
 const labelled = (ticks) => ({ tickvals: ticks, ticktext: ticks.map((one) => one.toLocaleString("en", { maximumSignificantDigits: 12 })) });
 
 // On a phone a long line of a label would stand outside the window. Escaped signs are never cut in two.
@@ -316,11 +384,13 @@ function wrapped(line) {
   return lines;
 }
 
+const DASHES = { solid: "", dash: "6 3", dashdot: "7 2 2 2", dot: "2 2", longdash: "10 4", longdashdot: "10 2 2 2" };
+
 // The sample of line and colour beside a name.
 function sample(trace) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-  const dashes = { solid: "", dash: "6 3", dashdot: "7 2 2 2", dot: "2 2" }[trace.dash];
+  const dashes = trace.look === "open bars" ? "2 2" : DASHES[trace.dash];
   const values = { x1: 0, x2: 24, y1: 5, y2: 5, stroke: shade(trace.colour), "stroke-width": 3, "stroke-dasharray": dashes };
   for (const [name, value] of Object.entries({ width: 24, height: 10, "aria-hidden": "true" })) made.setAttribute(name, value);
   for (const [name, value] of Object.entries(values)) line.setAttribute(name, value);
@@ -335,30 +405,45 @@ let drawing = false;
 async function drawWaiting() {
   if (drawing) return;
   drawing = true;
-  while (waiting.length) {
-    await drawFirst(waiting.shift());
-    await new Promise((resume) => setTimeout(resume));
+  try {
+    while (waiting.length) {
+      const figure = waiting.shift();
+      await drawFirst(figure).catch((error) => leave(figure, error));
+      await new Promise((resume) => setTimeout(resume));
+    }
+  } finally {
+    drawing = false;
   }
-  drawing = false;
 }
 
 async function drawFirst(figure) {
   await loadLibrary();
-  const [interactive, still, swap] = [".interactive", ".static", ".swap"].map((one) => figure.querySelector(one));
   const chart = new Chart(figure);
-  charts.set(figure, chart);
-  chart.legend();
-  const show = (reacting) => {
-    interactive.hidden = !reacting;
-    still.hidden = reacting;
-    swap.textContent = reacting ? "static figure" : "interactive figure";
-    if (reacting && chart.plot._fullLayout) window.Plotly.Plots.resize(chart.plot);
-  };
-  show(true);
+  show(figure, true);
   await chart.draw();
-  swap.hidden = !still.querySelector("svg");
-  swap.addEventListener("click", () => show(interactive.hidden));
+  chart.listen();
+  charts.set(figure, chart);
+  const swap = figure.querySelector(".swap");
+  swap.hidden = !figure.querySelector(".static svg");
+  swap.addEventListener("click", () => {
+    show(figure, figure.querySelector(".interactive").hidden);
+    if (!figure.querySelector(".interactive").hidden) window.Plotly.Plots.resize(chart.plot);
+  });
   figure.dataset.drawn = "true";
+}
+
+function show(figure, reacting) {
+  figure.querySelector(".interactive").hidden = !reacting;
+  figure.querySelector(".static").hidden = reacting;
+  figure.querySelector(".swap").textContent = reacting ? "static figure" : "interactive figure";
+}
+
+// What cannot be drawn is left as a static figure, and the next chart has its turn.
+function leave(figure, error) {
+  show(figure, false);
+  figure.querySelector(".swap").hidden = true;
+  charts.delete(figure);
+  figure.append(element("p", { className: "note", textContent: `The interactive chart could not be drawn: ${error.message}` }));
 }
 
 if ("DecompressionStream" in window && "IntersectionObserver" in window) {

@@ -25,16 +25,16 @@
     high: fit.bounds && before + number * fit.bounds.high,
   });
 
-  const seconds = (contender, sizes) => scaled(contender.time, value(contender.time.polynomial, sizes), 0);
+  const seconds = (fitted, sizes) => scaled(fitted.time, value(fitted.time.polynomial, sizes), 0);
 
-  const bytes = (contender, sizes) =>
-    scaled(contender.memory, value(contender.memory.polynomial, sizes), value(data.state, sizes));
+  const bytes = (fitted, sizes) =>
+    scaled(fitted.memory, value(fitted.memory.polynomial, sizes), value(data.state, sizes));
 
-  const sizesOf = (contender, asked) => ({ ...asked, ...contender.constants });
+  const sizesOf = (fitted, asked) => ({ ...asked, ...fitted.constants });
 
-  const longest = (contender, sizes, budget, end) => {
+  const longest = (fitted, sizes, budget, end) => {
     const step = 2 * sizes.chunk_len;
-    const fits = (count) => bytes(contender, { ...sizes, length: count * step })[end] <= budget;
+    const fits = (count) => bytes(fitted, { ...sizes, length: count * step })[end] <= budget;
     let yes = 0;
     let no = Math.floor(data.longest / step) + 1;
     while (no - yes > 1) {
@@ -103,6 +103,9 @@
     return [...shared, ...named(own, others, challenger.label), ...named(others, own, other.label)];
   };
 
+  // Faults of a length; if it has none those of the ends of its interval.
+  const ofFirstOrOfRest = ([first, ...rest]) => (first.length ? first : [...new Set(rest.flat())]);
+
   const marked = (faults) => (faults.length ? `extrapolation: ${faults.join("; ")}` : null);
 
   // Elements. Text only, never markup: names come from records.
@@ -145,41 +148,43 @@
     return length + 2 * sizes.chunk_len > data.longest ? `${whole(length)} or more` : whole(length);
   };
 
-  const longestCell = (contender, sizes, budget) => {
+  const longestCell = (fitted, sizes, budget) => {
     const of = "longest that fits";
-    const fit = contender.memory;
-    const found = { value: longest(contender, sizes, budget, "value") };
+    const fit = fitted.memory;
+    const found = { value: longest(fitted, sizes, budget, "value") };
     if (fit.bounds) {
-      found.low = longest(contender, sizes, budget, "high");
-      found.high = longest(contender, sizes, budget, "low");
+      found.low = longest(fitted, sizes, budget, "high");
+      found.high = longest(fitted, sizes, budget, "low");
     }
     const interval = fit.bounds ? `${lengthText(found.low, sizes)} to ${lengthText(found.high, sizes)}` : `no interval: ${fit.no_interval}`;
-    const mark = found.value ? marked(beyond(fit, { ...sizes, length: found.value })) : null;
+    // Of none it is the shortest that was looked at and did not fit.
+    const lengths = Object.values(found).map((length) => Math.max(length, 2 * sizes.chunk_len));
+    const mark = marked(ofFirstOrOfRest(lengths.map((length) => beyond(fit, { ...sizes, length }))));
     return cell(of, [element("div", "value", lengthText(found.value, sizes)), element("div", "soft", interval)], mark, found);
   };
 
-  const row = (contender, asked, budget) => {
-    const sizes = sizesOf(contender, asked);
+  const row = (fitted, asked, budget) => {
+    const sizes = sizesOf(fitted, asked);
     const made = element("tr");
-    made.dataset.contender = contender.label;
-    const head = element("th", "", contender.label);
+    made.dataset.variant = fitted.label;
+    const head = element("th", "", fitted.label);
     head.scope = "row";
     made.append(head);
-    if (contender.memory.missing) {
-      ["peak", "budget", "longest that fits"].forEach((of) => made.append(missing(of, contender.memory)));
+    if (fitted.memory.missing) {
+      ["peak", "budget", "longest that fits"].forEach((of) => made.append(missing(of, fitted.memory)));
     } else {
-      const peak = bytes(contender, sizes);
+      const peak = bytes(fitted, sizes);
       const [className, words] = verdictOf(peak, budget);
-      made.append(quantityCell("peak", contender.memory, peak, data.units.bytes, sizes));
-      made.append(cell("budget", [element("div", className, words)]));
-      made.append(longestCell(contender, sizes, budget));
+      made.append(quantityCell("peak", fitted.memory, peak, data.units.bytes, sizes));
+      made.append(cell("budget", [element("div", className, words)], marked(beyond(fitted.memory, sizes))));
+      made.append(longestCell(fitted, sizes, budget));
     }
-    if (contender.time.missing) made.append(missing("time", contender.time));
-    else made.append(quantityCell("time", contender.time, seconds(contender, sizes), data.units.seconds, sizes));
+    if (fitted.time.missing) made.append(missing("time", fitted.time));
+    else made.append(quantityCell("time", fitted.time, seconds(fitted, sizes), data.units.seconds, sizes));
     return made;
   };
 
-  const table = (contenders, asked, budget) => {
+  const table = (variants, asked, budget) => {
     const made = element("table");
     const head = element("tr");
     ["variant", "peak", "budget", "longest that fits", "time of a step"].forEach((title) => {
@@ -190,7 +195,7 @@
     const top = element("thead");
     top.append(head);
     const body = element("tbody");
-    contenders.forEach((contender) => body.append(row(contender, asked, budget)));
+    variants.forEach((fitted) => body.append(row(fitted, asked, budget)));
     made.append(top, body);
     return made;
   };
@@ -212,17 +217,19 @@
     const from = found === null ? "from no length" : found === curve[0].length ? "at every length, from" : "from length";
     content.append(element("span", "value", `${words}: ${challenger.label} below ${other.label} ${from} ${crossingText(found, curve)}`));
     content.append(found === null ? ". " : " on. ");
+    const lengths = [found];
     if (challenger[kind].bounds && other[kind].bounds) {
       const first = crossover(curve, "low", "high");
       const last = crossover(curve, "high", "low");
+      lengths.push(first, last);
       made.dataset.low = String(first);
       made.dataset.high = String(last);
       content.append(element("span", "soft", `By the ends of both intervals: ${first === last ? "the same" : `${crossingText(first, curve)} to ${last === null ? "none " : ""}${crossingText(last, curve)}`}.`));
     } else {
       content.append(element("span", "soft", "No interval: one of the two has none."));
     }
-    const at = { ...asked, length: found === null ? curve[curve.length - 1].length : found };
-    const mark = marked(beyondEither(kind, challenger, other, at));
+    const at = lengths.map((length) => ({ ...asked, length: length === null ? curve[curve.length - 1].length : length }));
+    const mark = marked(ofFirstOrOfRest(at.map((sizes) => beyondEither(kind, challenger, other, sizes))));
     if (mark) {
       content.className = "beyond";
       content.append(element("div", "mark", mark));
@@ -231,9 +238,9 @@
     return made;
   };
 
-  const crossings = (contenders, asked) => {
+  const crossings = (variants, asked) => {
     const made = element("ul", "crossings");
-    const of = (variant) => contenders.filter((one) => one.variant === variant);
+    const of = (variant) => variants.filter((one) => one.variant === variant);
     of("reformer").forEach((challenger) =>
       of("dense").forEach((other) => {
         made.append(crossing("Time of a step", seconds, "time", challenger, other, asked));
@@ -279,21 +286,62 @@
     field("chunk_len-fixed").textContent = fixed ? `${machine.chunk_len}, measured at no other` : "";
   };
 
-  const compute = () => {
-    const machine = data.machines[field("machine") ? Number(field("machine").value) : 0];
-    showFixed(machine);
-    const [{ budget, ...asked }, faults] = read(machine);
-    const results = field("results");
-    if (faults.length) {
-      results.replaceChildren(element("p", "fault", `Nothing is computed: ${faults.join("; ")}.`));
-      return;
-    }
-    const scroll = element("div", "scroll");
-    scroll.append(table(machine.contenders, asked, budget * 2 ** 30));
-    results.replaceChildren(element("h2", "", "Each variant"), scroll, element("h2", "", "From which length on"), crossings(machine.contenders, asked));
+  const say = (words, className) => {
+    field("status").className = className;
+    field("status").textContent = words;
   };
 
-  field("sizes").addEventListener("input", compute);
+  // The one thing that is read out: what was computed, and not each of its numbers.
+  const summary = (machine, asked, budget) => {
+    const known = machine.variants.filter((one) => !one.memory.missing);
+    const fitting = known.filter((one) => bytes(one, sizesOf(one, asked)).value <= budget * 2 ** 30);
+    const beyondThem = known.filter((one) => beyond(one.memory, sizesOf(one, asked)).length);
+    const extrapolated = beyondThem.length ? `, ${beyondThem.length} of them an extrapolation` : "";
+    return `Length ${whole(asked.length)} on ${machine.name}: ${fitting.length} of ${known.length} variants fit ${budget} GiB, by predictions${extrapolated}.`;
+  };
+
+  const show = (machine, asked, budget) => {
+    const scroll = element("div", "scroll");
+    scroll.tabIndex = 0;
+    scroll.setAttribute("role", "region");
+    scroll.setAttribute("aria-label", "Each variant");
+    scroll.append(table(machine.variants, asked, budget * 2 ** 30));
+    field("results").replaceChildren(element("h2", "", "Each variant"), scroll, element("h2", "", "From which length on"), crossings(machine.variants, asked));
+    say(summary(machine, asked, budget), "soft");
+  };
+
+  const chosen = () => data.machines[field("machine") ? Number(field("machine").value) : 0];
+
+  const compute = () => {
+    const [{ budget, ...asked }, faults] = read(chosen());
+    if (faults.length) {
+      field("results").replaceChildren();
+      say(`Nothing is computed: ${faults.join("; ")}.`, "fault");
+    } else show(chosen(), asked, budget);
+    field("results").setAttribute("aria-busy", "false");
+  };
+
+  // What nobody has typed goes with the machine.
+  const touched = new Set();
+
+  const showMachine = () => {
+    names.filter((name) => !touched.has(name)).forEach((name) => (field(name).value = chosen().usual[name]));
+    showFixed(chosen());
+  };
+
+  // Thousands of lengths are tried: not at each letter typed.
+  let waiting = 0;
+
+  const changed = (event) => {
+    if (event.target.id === "machine") showMachine();
+    else touched.add(event.target.id);
+    field("results").setAttribute("aria-busy", "true");
+    clearTimeout(waiting);
+    waiting = setTimeout(compute, 200);
+  };
+
+  field("sizes").addEventListener("input", changed);
   field("sizes").addEventListener("submit", (event) => event.preventDefault());
+  showMachine();
   compute();
 })();

@@ -12,8 +12,8 @@ from reformer.config import Frozen
 
 LEAST_CONFIGURATIONS = 4
 """Without one of them there are three left, which a line through a constant does not follow whatever they are."""
-LEAST_FOR_QUANTILES = 8
-"""With fewer held-out configurations the interval is their whole range."""
+LEAST_FOR_QUANTILES = 40
+"""With fewer sizes held out the interval is their whole range: of so few even that holds less than 95 %."""
 QUANTILES = (0.025, 0.975)
 
 
@@ -83,7 +83,7 @@ def fit(features: Sequence[Feature], measured: Sequence[Measured]) -> Fit | Cann
     terms = _terms(features, measured)
     errors = [abs(value(_sum(terms), one.sizes) / one.value - 1) for one in measured]
     ratios = held_out(features, measured)
-    bounds = bounds_of(ratios)
+    bounds = bounds_of(ratios, n_sizes)
     return Fit(
         terms=terms,
         ratios=tuple(one for one in ratios if one is not None),
@@ -132,15 +132,32 @@ def _without_updates(one: Measured) -> tuple[tuple[str, int], ...]:
     return tuple((name, size) for name, size in one.sizes.items() if name != "updates")
 
 
-def bounds_of(ratios: Sequence[float | None]) -> Bounds | None:
-    """From held-out ratios; widened to the prediction itself where all of them lie on one side of it."""
+def bounds_of(ratios: Sequence[float | None], n_sizes: int) -> Bounds | None:
+    """From held-out ratios; widened to the prediction itself where all of them lie on one side of it.
+
+    Args:
+        ratios: Of each configuration.
+        n_sizes: Different sizes among them, a step with an update and one without counted once.
+    """
     known = [one for one in ratios if one is not None]
     if len(known) < len(ratios):
         return None
-    wide = len(known) < LEAST_FOR_QUANTILES
-    low, high = (min(known), max(known)) if wide else map(float, np.quantile(known, QUANTILES))
-    kind = "all" if wide else "2.5 % to 97.5 %"
-    return Bounds(low=min(low, 1.0), high=max(high, 1.0), kind=f"leave one out, {kind} of {len(known)}")
+    if n_sizes < LEAST_FOR_QUANTILES:
+        low, high, kind = min(known), max(known), "whole range"
+    else:
+        # These quantiles hold 95 % of further values; numpy's usual ones, which lie further in, hold fewer.
+        low, high = map(float, np.quantile(known, QUANTILES, method="weibull"))
+        kind = " to ".join(f"{100 * one:g} %" for one in QUANTILES)
+    words = f"{kind} of {n_sizes} held out, about {100 * expected_share(n_sizes):.0f} %"
+    return Bounds(low=min(low, 1.0), high=max(high, 1.0), kind=words)
+
+
+def expected_share(n_sizes: int) -> float:
+    """Of further sizes like those held out, the share that an interval from so many holds.
+
+    A further one is as likely as any of the others to be the smallest of all, or the largest.
+    """
+    return min((n_sizes - 1) / (n_sizes + 1), QUANTILES[1] - QUANTILES[0])
 
 
 def _ranges(measured: Sequence[Measured]) -> dict[str, tuple[int, int]]:

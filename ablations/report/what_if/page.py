@@ -9,8 +9,8 @@ from markupsafe import Markup
 from ablations.harness.store import MachineResults
 from ablations.report.templating import script_data, templates
 from ablations.report.units import BYTES, SECONDS, count, setting, three_digits
-from ablations.report.what_if.contenders import Contender, contenders, is_usable
-from ablations.report.what_if.fit import LEAST_CONFIGURATIONS, LEAST_FOR_QUANTILES, QUANTILES, Fit
+from ablations.report.what_if.fit import LEAST_CONFIGURATIONS, LEAST_FOR_QUANTILES, QUANTILES, Fit, expected_share
+from ablations.report.what_if.fitted_variants import FittedVariant, fitted_variants, is_usable
 from ablations.report.what_if.sizes import DERIVED, LABELS, STATE_BYTES, sizes_of
 from reformer.config import Frozen, LSHAttention
 
@@ -38,15 +38,15 @@ class Machine(Frozen):
 
     Attributes:
         name: Of it.
-        memory_bytes: That it has, on its accelerator if there is one.
-        contenders: Variants with a fit.
+        gibibytes: Of memory that it has, on its accelerator if there is one; the budget that the form starts with.
+        variants: Those with a fit.
         chunk_len: The one that was measured; `None` of several, and then the form asks for it.
         usual: The sizes that the form starts with, each the middle one of those measured.
     """
 
     name: str
-    memory_bytes: int
-    contenders: tuple[Contender, ...]
+    gibibytes: int
+    variants: tuple[FittedVariant, ...]
     chunk_len: int | None
     usual: dict[str, int]
 
@@ -71,19 +71,19 @@ def page(results: Sequence[MachineResults]) -> str:
     """
     ordered = sorted(results, key=lambda one: one.environment.machine)
     everywhere = [machine(one) for one in ordered]
-    machines = [one for one in everywhere if one.contenders]
+    machines = [one for one in everywhere if one.variants]
     template = templates("ablations.report").get_template("what_if.html.j2")
     return template.render(
         machines=machines,
         accounts=[(one.name, accounts(one)) for one in machines],
-        without=[one.name for one in everywhere if not one.contenders],
+        without=[one.name for one in everywhere if not one.variants],
         data=embedded(machines),
         fields=FIELDS,
         hints=HINTS,
         n_least=LEAST_CONFIGURATIONS,
         n_quantiles=LEAST_FOR_QUANTILES,
         quantiles=" and ".join(f"{100 * one:g} %" for one in QUANTILES),
-        gibibytes=machines[0].memory_bytes // 2**30 or 1 if machines else 1,
+        share_of_eight=f"{100 * expected_share(8):.0f} %",
     )
 
 
@@ -96,8 +96,8 @@ def machine(results: MachineResults) -> Machine:
     defaults = {"n_hashes": LSHAttention().n_hashes, "chunk_len": min(chunks)}
     return Machine(
         name=here.machine,
-        memory_bytes=here.accelerator_memory_bytes or here.memory_bytes,
-        contenders=contenders(results.records),
+        gibibytes=(here.accelerator_memory_bytes or here.memory_bytes) // 2**30 or 1,
+        variants=fitted_variants(results.records),
         chunk_len=min(chunks) if len(chunks) == 1 else None,
         usual=defaults | {name: median_low(values) for name, values in measured.items() if values},
     )
@@ -118,10 +118,15 @@ def embedded(machines: Sequence[Machine]) -> Markup:
 
 
 def _machine_data(one: Machine) -> dict[str, object]:
-    return {"chunk_len": one.chunk_len, "contenders": [_contender_data(contender) for contender in one.contenders]}
+    return {
+        "name": one.name,
+        "chunk_len": one.chunk_len,
+        "usual": {**one.usual, "budget": one.gibibytes},
+        "variants": [_variant_data(fitted) for fitted in one.variants],
+    }
 
 
-def _contender_data(one: Contender) -> dict[str, object]:
+def _variant_data(one: FittedVariant) -> dict[str, object]:
     return {
         "label": one.label,
         "variant": one.variant,
@@ -145,9 +150,9 @@ def _fit_data(fit: Fit | None, missing: str | None) -> dict[str, object]:
 def accounts(one: Machine) -> tuple[Account, ...]:
     """What each fit of a machine goes through and is made of."""
     fits = [
-        (contender.label, quantity, fit)
-        for contender in one.contenders
-        for quantity, fit in (("peak", contender.memory), ("time", contender.time))
+        (fitted.label, quantity, fit)
+        for fitted in one.variants
+        for quantity, fit in (("peak", fitted.memory), ("time", fitted.time))
     ]
     return tuple(_account(label, quantity, fit) for label, quantity, fit in fits if fit)
 
@@ -158,7 +163,7 @@ def _account(label: str, quantity: str, fit: Fit) -> Account:
     return Account(
         label=label,
         quantity=quantity,
-        n=count(fit.n_configurations, "size"),
+        n=count(fit.n_configurations, "configuration"),
         error=f"{three_digits(100 * fit.worst)} %",
         interval=f"{ends}: {bounds.kind}" if bounds else fit.no_interval or "none",
         sizes=", ".join(_range(LABELS[name], *ends) for name, ends in fit.ranges.items()),

@@ -1,11 +1,11 @@
-"""Attention of a trained model drawn: who meets whom in sorted chunks, over rounds, and how full buckets are."""
+"""Attention of a trained model drawn: who meets whom in sorted chunks and over rounds, and how full buckets are."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from ablations.harness.measurement import LearningCurve
 from ablations.report.figures.attention.drawn import Drawn
-from ablations.report.figures.attention.loads import loads_figure
+from ablations.report.figures.attention.pixels import with_palettes
 from ablations.report.figures.attention.rounds import rounds_figure
 from ablations.report.figures.attention.sorted_chunks import sorted_figure
 from ablations.report.figures.canvas import Figure
@@ -15,7 +15,7 @@ __all__ = ["attention_figures"]
 
 
 def attention_figures(kind: KindResults, prefix: str) -> tuple[Figure, ...]:
-    """Three figures of one trained model; none where no pattern was noted.
+    """Two figures of one trained model; none where no pattern was noted.
 
     Args:
         kind: Of training runs.
@@ -25,11 +25,8 @@ def attention_figures(kind: KindResults, prefix: str) -> tuple[Figure, ...]:
     drawn = max(_candidates(kind), key=lambda one: len(one.last.buckets), default=None)
     if drawn is None:
         return ()
-    return (
-        sorted_figure(drawn, f"{prefix}-sorted"),
-        rounds_figure(drawn, f"{prefix}-met"),
-        loads_figure(drawn, f"{prefix}-loads"),
-    )
+    found = (sorted_figure(drawn, f"{prefix}-sorted"), rounds_figure(drawn, f"{prefix}-met"))
+    return tuple(replace(one, svg=with_palettes(one.svg)) for one in found)
 
 
 def _candidates(kind: KindResults) -> Iterator[Drawn]:

@@ -10,12 +10,15 @@ from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.lines import Line2D
 
 UNSEEN, HIDDEN, MISSED, REST = "#ffffff", "#f0f0f0", "#c1272d", "#c4c4c4"
-"""Pairs that never meet; that may not; what dense attention would see and is missed; what is too light to tell."""
+"""Pairs that never meet; that may not; what dense attention would see and is missed; what was not noted."""
 
 SAME, OTHER = "#0072b2", "#f0c050"
 """Pairs that meet, of one bucket and of two."""
 
 EDGE = "#888888"
+
+FEW_TICKS = 4
+"""Each is half a kilobyte of the page."""
 
 Plane = npt.NDArray[np.int64]
 """A whole number for each query and key."""
@@ -34,6 +37,7 @@ def label(axes: Axes, title: str, of: str) -> None:
     axes.set_title(title)
     axes.set_xlabel(f"key, {of}")
     axes.set_ylabel(f"query, {of}")
+    axes.locator_params(nbins=FEW_TICKS)
     axes.grid(visible=False)
 
 

@@ -1,4 +1,4 @@
-"""In which round a query first meets a key, and what that leaves of dense attention's weight."""
+"""In which round a query first meets dense attention's heaviest keys, and what that leaves of its weight."""
 
 from collections.abc import Sequence
 
@@ -7,22 +7,12 @@ from matplotlib.axes import Axes
 
 from ablations.harness.measurement import AttentionPattern
 from ablations.report import attention_pattern
-from ablations.report.attention_pattern import NEVER, Mass
+from ablations.report.attention_pattern import Mass
 from ablations.report.figures import canvas
 from ablations.report.figures.attention.drawn import Drawn
-from ablations.report.figures.attention.planes import (
-    HIDDEN,
-    MISSED,
-    REST,
-    UNSEEN,
-    label,
-    round_colours,
-    rounds_and_colours,
-    show,
-    squares,
-)
+from ablations.report.figures.attention.planes import MISSED, REST, round_colours, rounds_and_colours, squares
 from ablations.report.figures.canvas import Figure, gid_of
-from ablations.report.units import PERCENT, listed
+from ablations.report.units import PERCENT, count, listed
 
 TITLE = "Keys met over hash rounds"
 
@@ -31,26 +21,30 @@ Line = tuple[tuple[float, float], tuple[float, float]]
 
 
 def rounds_figure(drawn: Drawn, name: str) -> Figure:
-    """In which round a pair first meets, and what dense attention's weight of some queries becomes."""
+    """In which round the heaviest keys of some queries are first met, and what dense attention's weight becomes."""
     pattern = drawn.last
     masses, colours = attention_pattern.masses(pattern), round_colours(len(pattern.buckets))
     with canvas.styled(name):
-        drawing, (plane, keys, shares) = canvas.side_by_side(3, shared=False, inches=3.3)
-        round_LL = attention_pattern.first_met(pattern)
-        # `NEVER` is one below the first round.
-        seen_LL = np.where(attention_pattern.allowed(pattern) | (round_LL != NEVER), round_LL + 2, 0)
-        show(plane, seen_LL, [HIDDEN, UNSEEN, *colours], gid_of("plane", "rounds"))
-        label(plane, "round of the first meeting", "position")
+        drawing, (keys, shares) = canvas.side_by_side(2, shared=False, inches=3.3)
         _draw_keys(keys, pattern, [*colours, MISSED])
         _draw_shares(shares, masses, [*colours, MISSED, REST])
-        others = (("never met", MISSED), ("too light to tell", REST))
+        beyond = _beyond(pattern)
+        others = (("never met", MISSED), (beyond, REST))
         canvas.legend(drawing, squares([*rounds_and_colours(colours), *others]))
         caption = (
-            f"{TITLE} ({drawn.where}). Left: each query (row) and key (column) in the colour of the round in "
-            "which they first meet; white pairs never do. Middle: the heaviest keys of dense attention with the same "
-            "queries and keys, each as high as its weight over the row's largest. Right: that weight added up."
+            f"{TITLE} ({drawn.where}). Left: for some queries the heaviest keys of dense attention with the same "
+            "queries and keys, each as high as its weight over the row's largest, in the colour of the round in which "
+            f"LSH attention first meets it. Right: that weight added up. The rest lies {beyond}, of which nothing was "
+            "noted: where attention is even it can be most, on keys as heavy as those drawn. So what is never met is "
+            "at least as much as is shown."
         )
-        return canvas.finished(drawing, name, title=TITLE, caption=caption, values=_masses_in_words(masses))
+        values = " ".join(_mass_in_words(mass, beyond) for mass in masses)
+        return canvas.finished(drawing, name, title=TITLE, caption=caption, values=values)
+
+
+def _beyond(pattern: AttentionPattern) -> str:
+    n_noted = max(len(one.keys) for one in pattern.dense)
+    return f"beyond the {count(n_noted, 'heaviest key')}"
 
 
 def _draw_keys(axes: Axes, pattern: AttentionPattern, colours: Sequence[str]) -> None:
@@ -72,7 +66,7 @@ def _draw_keys(axes: Axes, pattern: AttentionPattern, colours: Sequence[str]) ->
 
 
 def _draw_shares(axes: Axes, masses: Sequence[Mass], colours: Sequence[str]) -> None:
-    """A bar for each query, a part for each colour."""
+    """A bar for each query, its row that of the keys, a part for each colour."""
     parts = np.array([(*mass.by_round, mass.missed, mass.rest) for mass in masses])
     ends = parts.cumsum(axis=1)
     for number, colour in enumerate(colours):
@@ -84,7 +78,8 @@ def _draw_shares(axes: Axes, masses: Sequence[Mass], colours: Sequence[str]) -> 
         _draw_broken(axes, lines, colour, 13, gid_of("share", str(number)))
     axes.set_xlim(0, 1.01)
     axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-    _label_rows(axes, [mass.query for mass in masses])
+    # Rows stand beside those of the panel before.
+    _place_rows(axes, len(masses))
     axes.set_title("where its weight goes")
     axes.set_xlabel("share of dense attention's weight")
 
@@ -97,20 +92,21 @@ def _draw_broken(axes: Axes, lines: Sequence[Line], colour: str, width: float, n
         axes.plot(xs, ys, color=colour, linewidth=width, solid_capstyle="butt", gid=name)
 
 
-def _masses_in_words(masses: Sequence[Mass]) -> str:
-    return " ".join(map(_mass_in_words, masses))
-
-
-def _mass_in_words(mass: Mass) -> str:
+def _mass_in_words(mass: Mass, beyond: str) -> str:
     shares = listed([PERCENT.text(share) for share in mass.by_round])
     return (
         f"Query at {mass.query}: of dense attention's weight first met round by round {shares}; "
-        f"never met {PERCENT.text(mass.missed)}, too light to tell {PERCENT.text(mass.rest)}."
+        f"never met at least {PERCENT.text(mass.missed)}, {beyond} {PERCENT.text(mass.rest)}."
     )
 
 
 def _label_rows(axes: Axes, queries: Sequence[int]) -> None:
+    _place_rows(axes, len(queries))
     axes.set_yticks(range(len(queries)), list(map(str, queries)))
-    axes.set_ylim(len(queries) - 0.4, -0.6)
     axes.set_ylabel("query at position")
+
+
+def _place_rows(axes: Axes, n_rows: int) -> None:
+    axes.set_yticks(range(n_rows), [""] * n_rows)
+    axes.set_ylim(n_rows - 0.4, -0.6)
     axes.grid(visible=False)

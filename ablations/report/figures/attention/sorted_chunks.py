@@ -1,4 +1,4 @@
-"""One round as the paper's Figure 2 draws it: sorted by bucket and cut into chunks."""
+"""One round as the paper's Figure 2 draws it: sorted by bucket and cut into chunks; beside it how full buckets are."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,6 +7,7 @@ from ablations.harness.measurement import AttentionPattern
 from ablations.report import attention_pattern
 from ablations.report.figures import canvas
 from ablations.report.figures.attention.drawn import Drawn
+from ablations.report.figures.attention.loads import draw_loads, loads_in_words
 from ablations.report.figures.attention.planes import HIDDEN, MISSED, OTHER, SAME, UNSEEN, Plane, label, show, squares
 from ablations.report.figures.canvas import NEUTRAL, Figure, gid_of
 from ablations.report.units import count
@@ -18,26 +19,26 @@ HIDDEN_PAIR, UNRELATED, OUT_OF_REACH, MET_OTHER, MET_SAME = range(5)
 
 
 def sorted_figure(drawn: Drawn, name: str) -> Figure:
-    """The first round as the paper's Figure 2 draws it, and the same pairs where they stand in the sequence."""
+    """The first round as the paper's Figure 2 draws it, and the buckets of all rounds."""
     pattern = drawn.last
     order, plane = attention_pattern.sorted_positions(pattern)[0], _relations(pattern)
     with canvas.styled(name):
-        drawing, (in_order, in_sequence) = canvas.side_by_side(2, shared=False, inches=4.4)
+        drawing, (in_order, loads) = canvas.side_by_side(2, shared=False, inches=4.4)
         colours = [HIDDEN, UNSEEN, MISSED, OTHER, SAME]
         show(in_order, plane[np.ix_(order, order)], colours, gid_of("plane", "sorted"))
         _outline_windows(in_order, pattern)
-        show(in_sequence, plane, colours, gid_of("plane", "sequence"))
         label(in_order, "sorted by bucket", "place in the first round's order")
-        label(in_sequence, "in sequence", "position")
+        draw_loads(loads, pattern)
         words = ("met, same bucket", "met, other bucket", "same bucket, not met", "neither", "may not be seen")
         canvas.legend(drawing, squares(zip(words, reversed(colours), strict=True)))
         caption = (
-            f"{TITLE}, first of {count(len(pattern.buckets), 'round')} ({drawn.where}). Rows are queries, "
-            f"columns keys. Left: in the order of buckets, cut into chunks of {attention_pattern.chunk_len(pattern)}; "
-            "lines outline what each chunk of queries looks at. Right: the same pairs in the order of the sequence. "
-            f"{_ends_in_words(pattern)}"
+            f"{TITLE}, first of {count(len(pattern.buckets), 'round')} ({drawn.where}). Left: rows are queries and "
+            f"columns keys, in the order of buckets, cut into chunks of {attention_pattern.chunk_len(pattern)}; lines "
+            f"outline what each chunk of queries looks at. {_ends_in_words(pattern)}Right: positions in each bucket, a "
+            "line for each round; the dashed line is the mean, where all would lie if they were equally full."
         )
-        return canvas.finished(drawing, name, title=TITLE, caption=caption, values=_relations_in_words(plane))
+        values = " ".join([_relations_in_words(plane), *map(loads_in_words, drawn.patterns)])
+        return canvas.finished(drawing, name, title=TITLE, caption=caption, values=values)
 
 
 def _relations(pattern: AttentionPattern) -> Plane:
@@ -58,11 +59,26 @@ def _relations_in_words(plane: Plane) -> str:
 
 
 def _ends_in_words(pattern: AttentionPattern) -> str:
-    if pattern.attention.wrap != "across_rounds" or not pattern.attention.n_chunks_before:
+    """What lies outside the outlines: the first chunks look back, and the last ones ahead, at the other end."""
+    lsh, n_chunks = pattern.attention, attention_pattern.chunks_per_round(pattern)
+    is_ring = lsh.wrap == "across_rounds" and len(pattern.buckets) > 1
+    # In another round no bucket is the same.
+    if lsh.wrap == "none" or (is_ring and lsh.same_bucket_only) or (not is_ring and n_chunks == 1):
         return ""
-    if len(pattern.buckets) == 1:
-        return "The first chunk looks back at the last."
-    return "The first chunk looks back at the last chunk of the last round, whose order is another."
+    last, following = (f" of the {one} round, whose order is another" if is_ring else "" for one in ("last", "second"))
+    back, ahead = min(lsh.n_chunks_before, n_chunks), min(lsh.n_chunks_after, n_chunks)
+    looking_back = f"The first {_looking(back)} back at the last {_chunks(back)}{last}. " if back else ""
+    return looking_back + (
+        f"The last {_looking(ahead)} ahead at the first {_chunks(ahead)}{following}. " if ahead else ""
+    )
+
+
+def _chunks(n_chunks: int) -> str:
+    return "chunk" if n_chunks == 1 else f"{n_chunks} chunks"
+
+
+def _looking(n_chunks: int) -> str:
+    return f"{_chunks(n_chunks)} {'looks' if n_chunks == 1 else 'look'}"
 
 
 def _outline_windows(axes: Axes, pattern: AttentionPattern) -> None:

@@ -22,7 +22,7 @@ CONSTANTS = ("projections", "query_chunk_len", "loss_chunk_len")
 ATTENTION_SIZES = frozenset({"n_hashes", "chunk_len", "n_buckets", "backend", "query_chunk_len", "share_qk", "kind"})
 
 
-class Contender(Frozen):
+class FittedVariant(Frozen):
     """One variant on one machine.
 
     Attributes:
@@ -45,7 +45,7 @@ class Contender(Frozen):
     time_missing: str | None
 
 
-def contenders(records: Sequence[Record]) -> tuple[Contender, ...]:
+def fitted_variants(records: Sequence[Record]) -> tuple[FittedVariant, ...]:
     """Every variant with a fit of memory or time, in the fixed order of variants."""
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
@@ -53,7 +53,7 @@ def contenders(records: Sequence[Record]) -> tuple[Contender, ...]:
             groups.setdefault(_key(record.cell), []).append(record)
     ceiling = ceiling_of(records)
     rate = ceiling.flops_per_second.get("float32") if ceiling else None
-    found = [_contender(_label(key, groups), members, rate) for key, members in groups.items()]
+    found = [_fitted(_label(key, groups), members, rate) for key, members in groups.items()]
     fitted = [one for one in found if one.memory or one.time]
     return tuple(sorted(fitted, key=lambda one: (rank(one.variant), one.label)))
 
@@ -85,7 +85,7 @@ def _has_usual_settings(attention: AnyAttention) -> bool:
 
 
 def _key(cell: Cell) -> tuple[str, ...]:
-    """What makes one contender: the variant, and what no number of the form can express."""
+    """What makes one of them: the variant, and what no number of the form can express."""
     attention = cell.config.attentions[0]
     backend = (f"backend={attention.backend}",) if isinstance(attention, LSHAttention) else ()
     constants = (f"{name}={size}" for name, size in _constants(cell).items() if name != "projections")
@@ -97,17 +97,17 @@ def _constants(cell: Cell) -> dict[str, int]:
 
 
 def _label(key: tuple[str, ...], groups: Iterable[tuple[str, ...]]) -> str:
-    """The variant, with those of its settings that another contender of the variant has otherwise."""
+    """The variant, with those of its settings that another of the variant has otherwise."""
     rivals = [other for other in groups if other[0] == key[0]]
     return ", ".join([key[0], *(word for word in key[1:] if any(word not in other for other in rivals))])
 
 
-def _contender(label: str, records: Sequence[Record], flops_per_second: float | None) -> Contender:
+def _fitted(label: str, records: Sequence[Record], flops_per_second: float | None) -> FittedVariant:
     config = records[0].cell.config
     kind = config.attentions[0].kind
     memory = fit(memory_features(kind, config.residual), _measured(records, _peak, but="updates"))
     time = fit(time_features(kind, flops_per_second), _measured(records, _seconds))
-    return Contender(
+    return FittedVariant(
         label=label,
         variant=config.variant,
         constants=_constants(records[0].cell),
@@ -124,7 +124,7 @@ def _measured(
     """The median reading of each configuration, whichever experiments and seeds it comes from.
 
     Args:
-        records: Of one contender.
+        records: Of one of them.
         reading: Of a record, if it has one.
         but: A size that readings do not depend on.
     """
