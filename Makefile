@@ -9,9 +9,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/installed
 	$(BIN)/python run_all.py $(ARGS)
 
-# Two processes, whatever the machine: tests compute on one thread each.
+# Two processes, whatever the machine: tests compute on one thread each. A module stays in one of them, with what it sets up.
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadscope $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -32,11 +32,11 @@ def refuse_strays() -> None:
 
 def strays(modules: Mapping[str, ModuleType], head: Path) -> Iterator[str]:
     """Names of modules whose file lies in a folder, other than the harness and what is installed in there."""
-    places = (Path(sys.prefix), Path(sys.base_prefix), PROJECT)
+    places = (Path(sys.prefix), Path(sys.base_prefix), PROJECT, PROJECT / HARNESS)
     installed = [place for place in places if place != head and place.is_relative_to(head)]
     for name, module in list(modules.items()):
         file = getattr(module, "__file__", None)
-        if file and name.partition(".")[0] not in (HARNESS, "__main__") and _lies_in(file, head, installed):
+        if file and _lies_in(file, head, installed):
             yield name
 
 

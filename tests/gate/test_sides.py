@@ -11,6 +11,7 @@ import pytest
 from ablations.gate.campaign import by_servers
 from ablations.gate.cells import attention_cell, ready
 from ablations.gate.judge import judge
+from ablations.gate.projects import this_project
 from ablations.gate.rounds import CellRounds
 from ablations.gate.sides import Project, Sides, both, git
 from ablations.harness.environment import PROJECT
@@ -105,6 +106,13 @@ def test_a_round_in_real_processes_finds_what_the_head_broke_and_measures_the_ba
     assert "ValueError: planted" in str(found.reason)
     assert all(one.base.times and len(one.base.times.step_seconds) >= 7 for one in control.rounds)
     assert judgement.control.ratio is not None
+
+
+def test_this_project_is_measured_on_both_sides_of_its_own_last_commit() -> None:
+    with both(this_project(), "HEAD") as found:
+        taken = by_servers(found, here())((LSH,), LSH, 0)
+    for one in (taken.cells[LSH], taken.control):
+        assert (one.base.reason, one.head.reason) == (None, None)
 
 
 def test_a_server_that_is_asked_whether_it_is_ready_does_no_work(sides: Sides) -> None:

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from ablations.gate.strays import NOT_FROM, StrayError, refuse_strays, strays
+from ablations.gate.strays import HARNESS, NOT_FROM, StrayError, refuse_strays, strays
 from ablations.harness.environment import PROJECT
 
 
@@ -21,7 +21,6 @@ def test_what_lies_in_the_heads_folder_is_named(tmp_path: Path) -> None:
         "mine.kernels": module("mine.kernels", tmp_path / "src" / "mine" / "kernels.py"),
         "theirs": module("theirs", tmp_path.parent / "elsewhere" / "theirs.py"),
         "no_file": ModuleType("no_file"),
-        "ablations.gate": module("ablations.gate", tmp_path / "ablations" / "gate" / "__init__.py"),
     }
     assert list(strays(modules, tmp_path)) == ["mine.kernels"]
 
@@ -32,6 +31,13 @@ def test_a_link_into_the_heads_folder_is_followed(tmp_path: Path) -> None:
     (tmp_path / "base").symlink_to(tmp_path / "head")
     modules = {"mine": module("mine", tmp_path / "base" / "mine" / "__init__.py")}
     assert list(strays(modules, tmp_path / "head")) == ["mine"]
+
+
+def test_the_harness_is_the_heads_on_either_side() -> None:
+    """Its server is a module of two more names in the processes that it forks."""
+    server = module("__mp_main__", PROJECT / HARNESS / "gate" / "server.py")
+    library = module("reformer", PROJECT / "reformer" / "__init__.py")
+    assert list(strays({"__mp_main__": server, "reformer": library}, PROJECT)) == ["reformer"]
 
 
 def test_an_environment_in_the_heads_folder_is_no_code_of_the_head(

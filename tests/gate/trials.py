@@ -2,18 +2,20 @@
 
 `python -m tests.gate.trials run FOLDER SAME SLOWER` runs so many whole gates on equal code, and on code whose LSH
 attention is 15 % slower, and keeps their samples in FOLDER. `python -m tests.gate.trials resample FOLDER` draws 200 of
-each from these.
+each from these. `python -m tests.gate.trials keep FOLDER` puts their paces where `test_recorded` reads them.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+from ablations.gate.rounds import Gate
 from ablations.gate.sides import git
 from ablations.harness.environment import PROJECT
-from tests.gate.resampling import judged, recorded, resampled
+from tests.gate.resampling import RECORDED, judged, recorded, resampled, thinned
 
 SLOWER = '''
 import functools, time
@@ -88,8 +90,17 @@ def resample(folder: Path) -> None:
         print(f"  drawn from all {dict(drawn)}; each from one of them {dict(within)}")
 
 
+def keep(folder: Path) -> None:
+    """The gates in the place of those that are committed."""
+    shutil.rmtree(RECORDED, ignore_errors=True)
+    RECORDED.mkdir()
+    for path in sorted(folder.glob("*-*.json")):
+        gate = Gate.model_validate_json(path.read_bytes())
+        (RECORDED / path.name).write_text(thinned(gate).model_dump_json() + "\n")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "run":
         run(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
     else:
-        resample(Path(sys.argv[2]))
+        {"resample": resample, "keep": keep}[sys.argv[1]](Path(sys.argv[2]))
