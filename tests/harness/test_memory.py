@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from ablations.harness.cell import Cell, PeakMemory
 from ablations.harness.errors import UnsupportedError
@@ -208,6 +209,13 @@ def test_looking_leaves_nothing_behind() -> None:
     kept_by_kind(trial.output, CPU)
     assert left_tensor_bytes(trial.output) == before
     assert left_tensor_bytes(lambda: kept_by_kind(trial.output, CPU)) == 0
+
+
+def test_what_tracing_left_in_the_process_is_passed_by() -> None:
+    with FakeTensorMode():
+        left = torch.empty(7)
+    assert left_tensor_bytes(lambda: kept_by_kind(build_trial(cell("dense", length=40)).output, CPU)) == 0
+    assert type(left) is FakeTensor
 
 
 def weighed(variant: str, n_layers: int) -> PeakBytes:

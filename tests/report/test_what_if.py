@@ -102,7 +102,9 @@ def corners(results: MachineResults) -> dict[str, FittedVariant]:
 
 
 def test_all_four_corners_of_committed_results_are_fitted_well(committed: tuple[MachineResults, ...]) -> None:
-    for results in committed:
+    measured = [one for one in committed if any(record.cell.workload.kind == "memory" for record in one.records)]
+    assert len(measured) >= 2
+    for results in measured:
         found = corners(results)
         assert list(found) == list(VARIANTS)
         for label, one in found.items():

@@ -81,7 +81,8 @@ class _Sighted:
 
     def _alive(self) -> list[Tensor]:
         collect()
-        tensors = (one for one in get_objects() if issubclass(type(one), Tensor))
+        # Of these types alone: other tensors, such as the fake ones that tracing leaves in a process, have no memory.
+        tensors = [one for one in get_objects() if type(one) in (Tensor, nn.Parameter)]
         return [one for one in tensors if one.device == self._device and one.layout == torch.strided]
 
     def _begins(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
