@@ -12,6 +12,7 @@ from ablations.commands.export import export
 from ablations.commands.gate import gate
 from ablations.commands.history import history
 from ablations.commands.instructions import instructions
+from ablations.commands.measured import measured
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -178,30 +179,13 @@ def claims(
     from ablations.claims import listing
     from ablations.report.claims_table import summary
 
-    for found in _measured(results, machine):
+    for found in measured(results, machine):
         name, rows = found.environment.machine, _claims_of(found)
         typer.secho(f"{listing.shown(name)}\n", bold=True)
         for row in rows:
             typer.secho(listing.heading(row), bold=True, fg=VERDICT_COLOURS.get(row.verdict))
             typer.echo(f"{listing.body(row)}\n")
         typer.echo(f"{summary(rows)}\n")
-
-
-def _measured(results: Path, machine: str | None) -> "tuple[MachineResults, ...]":
-    """All machines with records, or the one named."""
-    from ablations.harness.errors import UserError
-    from ablations.harness.store import load_results, printable
-
-    remedy = "Measure first, python run_all.py --profile paper-cpu, or name another folder with --results."
-    if not results.is_dir():
-        raise UserError(f"There is no results folder {results}. {remedy}")
-    found = load_results(results)
-    if not found:
-        raise UserError(f"There are no records in {results}. {remedy}")
-    names = [one.environment.machine for one in found]
-    if machine is not None and machine not in names:
-        raise UserError(f"There is no machine {machine!r} in {results}; known are {printable(', '.join(names))}.")
-    return tuple(one for one in found if machine in (None, one.environment.machine))
 
 
 def _claims_of(machine: "MachineResults") -> "tuple[ClaimRow, ...]":

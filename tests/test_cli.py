@@ -103,7 +103,7 @@ def test_a_fault_of_the_suite_is_not_the_exit_code_that_says_worse(
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("planted")
 
-    for place in ("compare.sources.read_source", "doctor.checkup.examine", "cli._measured", "cli._render"):
+    for place in ("compare.sources.read_source", "doctor.checkup.examine", "cli.measured", "cli._render"):
         monkeypatch.setattr(f"ablations.{place}", fail)
     monkeypatch.setattr(sys, "argv", ["run_all.py", *arguments])
     with pytest.raises(SystemExit) as ended:

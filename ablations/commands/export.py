@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ablations.commands.measured import measured
+
 if TYPE_CHECKING:
     from ablations.export.contents import Files, Format
     from ablations.harness.store import MachineResults
@@ -57,19 +59,13 @@ def _formats(names: Sequence[str]) -> "tuple[Format, ...]":
 def _chosen(results: Path, machine: str | None) -> "MachineResults":
     """The machine named, or the only one."""
     from ablations.harness.errors import UserError
-    from ablations.harness.store import load_results, printable
+    from ablations.harness.store import printable
 
-    if not results.is_dir():
-        raise UserError(f"There is no results folder {results}. Measure first, or name another with --results.")
-    found = {one.environment.machine: one for one in load_results(results)}
-    if not found:
-        raise UserError(f"There are no records in {results}. Measure first, or name another with --results.")
-    known = printable(", ".join(found))
-    if machine is None and len(found) > 1:
+    found = measured(results, machine)
+    if len(found) > 1:
+        known = printable(", ".join(one.environment.machine for one in found))
         raise UserError(f"An export is of one machine; name one with --machine: {known}.")
-    if machine is not None and machine not in found:
-        raise UserError(f"There is no machine {machine!r} in {results}; known are {known}.")
-    return next(iter(found.values())) if machine is None else found[machine]
+    return found[0]
 
 
 def _counts(files: "Files") -> str:

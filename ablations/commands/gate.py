@@ -26,7 +26,7 @@ def gate(
         Path | None, typer.Option(help="File that the verdict is added to as Markdown, as $GITHUB_STEP_SUMMARY.")
     ] = None,
 ) -> None:
-    """Measure base and head in turns and say whether the head is slower; four to six minutes on two cores.
+    """Measure base and head in turns and say whether the head is slower; three to six minutes on two cores.
 
     Exit codes: 0 it is not, or this machine cannot tell, which the verdict says; 1 it is, or cannot run something that
     the base can; 2 wrong use, interrupted, or there are cells that neither can run.

@@ -1,6 +1,7 @@
 """What all sentences of an answer share: which results stand at their ends, and how sure a number is."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from ablations.report.groups import Group
 from ablations.report.statistics import Estimate
@@ -13,6 +14,8 @@ OF_INTEREST = ("reformer", "ours", "lsh_only", "reversible_only", "reversible_se
 SET_AGAINST = ("dense", "query_chunked", "dense_query_chunked", "transformer", "lsh_only", "huggingface")
 """What that is set against: the first of these that it has, else what comes first in the order of reports."""
 
+Of = TypeVar("Of")
+
 Ends = tuple[Series, Group]
 """A series and one of its groups, which has a result."""
 
@@ -22,9 +25,9 @@ def ends(kind: KindResults, mode: str) -> list[Ends]:
     return [(series, group) for series in kind.series(mode) for group in series.groups if group.estimate]
 
 
-def first_and_last(pairs: Sequence[tuple[Ends, Ends]]) -> list[tuple[Ends, Ends]]:
+def first_and_last(settings: Sequence[Of]) -> list[Of]:
     """Of several settings of one variant those at the ends: the best of them is not picked out."""
-    return [*pairs[:1], *pairs[1:][-1:]]
+    return [*settings[:1], *settings[1:][-1:]]
 
 
 def are_alike(mine: Series, other: Series) -> bool:

@@ -8,7 +8,7 @@ from ablations.harness.measurement import PeakBytes
 from ablations.report.axes import axis_words
 from ablations.report.charts.scaling import along_length
 from ablations.report.comparison import paired
-from ablations.report.sentences import OF_INTEREST, SET_AGAINST, Ends, are_alike, ends, sure, undecided
+from ablations.report.sentences import OF_INTEREST, SET_AGAINST, Ends, are_alike, ends, first_and_last, sure, undecided
 from ablations.report.statistics import CannotTell, Estimate, of_readings
 from ablations.report.style import rank
 from ablations.report.units import BYTES, RATIO, setting
@@ -129,7 +129,7 @@ def _both_ends(kind: KindResults, mode: str) -> Iterator[str]:
     own = [line for line in lines if _is_line(line, name)]
     if not own:
         yield f"Cannot tell how {_of(kind, mode)} changes: no variant of interest has a result at two places."
-    for line in [*own[:1], *own[1:][-1:]]:
+    for line in first_and_last(own):
         yield _along(line, kind, mode)
 
 
