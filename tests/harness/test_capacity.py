@@ -51,20 +51,26 @@ def test_what_needs_more_than_the_budget_runs_out_of_memory_and_within_a_larger_
     assert measured(probe(1024, budget_bytes=96 * 2**20)).status == "ok"
 
 
-def test_every_length_fits_or_runs_out_of_memory_and_no_third_and_the_same_again(
-    measured: Callable[[Cell], Record],
+@pytest.mark.parametrize(
+    ("variant", "lengths"), [("dense", range(384, 1025, 128)), ("reformer", range(2048, 20481, 2048))]
+)
+def test_the_same_answer_comes_again_but_for_a_step_that_needs_the_budget_to_the_mebibyte(
+    measured: Callable[[Cell], Record], variant: str, lengths: range
 ) -> None:
-    # What is no tensor differs between processors: with AMX the longest that fits is less than half as long.
-    for variant, lengths in (("dense", range(384, 1025, 128)), ("reformer", range(2048, 16385, 2048))):
-        first, again = (
-            [measured(probe(length, budget_bytes=24 * 2**20, variant=variant)).status for length in lengths]
-            for _ in range(2)
-        )
-        assert first == again
-        assert (first[0], first[-1]) == ("ok", "oom")
-        # "ok" stands before "oom" in the alphabet too: no length fits beyond one that did not.
-        assert first == sorted(first)
-        assert set(first) == {"ok", "oom"}
+    # What is no tensor differs between processors: with AMX the longest that fits is less than half as long. From run
+    # to run, too, by how threads meet: in 80 runs a step of the Reformer of 14,336 fit into 24.1 MiB once, and once did
+    # not fit into 24.6.
+    mebibytes = (23, 24, 24, 25)
+    answers = [
+        [measured(probe(length, budget_bytes=size * 2**20, variant=variant)).status for size in mebibytes]
+        for length in lengths
+    ]
+    assert {answer for row in answers for answer in row} == {"ok", "oom"}
+    assert answers[0] == ["ok"] * 4
+    assert answers[-1] == ["oom"] * 4
+    for less, once, again, more in answers:
+        assert less == "oom" or (once, again, more) == ("ok", "ok", "ok")
+        assert more == "ok" or (less, once, again) == ("oom", "oom", "oom")
 
 
 def test_without_a_budget_what_is_free_applies(measured: Callable[[Cell], Record]) -> None:

@@ -27,7 +27,8 @@ def allow(more_bytes: int) -> None:
 
     What counts is what the kernel calls data (`RLIMIT_DATA`): every private writable mapping, whether it was touched or
     not. That is tensors, what the C library keeps of freed blocks, scratch memory of operations, and the stacks of
-    threads that start later. What is not tensors varies by one or two MiB with the shapes of operations.
+    threads that start later. What is not tensors varies by one or two MiB with the shapes of operations, and for the
+    same step by 0.7 MiB from run to run: a step that needs the budget to that may fit once and not again.
     """
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (more_bytes + _kilobytes("VmData", "self/status"), most))
