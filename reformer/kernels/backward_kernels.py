@@ -17,6 +17,7 @@ from reformer.kernels.tile_kernels import (
     only_valid,
     pair_scores,
     positions_of_tile,
+    softmax_weight,
     tile_of_program,
 )
 
@@ -138,7 +139,7 @@ def attend_backward_kernel(
             SAME_BUCKET_ONLY,
             DEDUPLICATE,
         )
-        weight = tl.exp2(score - its_lse[None, :])
+        weight = softmax_weight(score, its_lse[None, :])
         d_value += tl.dot(weight.to(its_d_out.dtype), its_d_out, input_precision=PRECISION)
         d_weight = tl.dot(value, tl.trans(its_d_out), input_precision=PRECISION)
         d_score = weight * (d_weight - its_delta[None, :])
@@ -189,7 +190,7 @@ def attend_backward_kernel(
             SAME_BUCKET_ONLY,
             DEDUPLICATE,
         )
-        weight = tl.exp2(score - lse[:, None])
+        weight = softmax_weight(score, lse[:, None])
         d_weight = tl.dot(d_out, tl.trans(its_value), input_precision=PRECISION)
         d_score = weight * (d_weight - delta[:, None]) * its_unit[None, :]
         d_query += tl.dot(d_score.to(its_query.dtype), its_query, input_precision=PRECISION)

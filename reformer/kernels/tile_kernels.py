@@ -194,6 +194,17 @@ def pair_scores(
 
 
 @triton.jit
+def softmax_weight(score: tl.tensor, lse: tl.tensor) -> tl.tensor:
+    """Of a pair, from the log-sum-exp over all that its query sees: at most one, or what is no number.
+
+    A product summed in another order than in the forward pass may exceed the log-sum-exp by its rounding error. At
+    products of 1e20, as padding may have, that error is 1e13, its power of two infinite, and times a gradient of zero
+    no number.
+    """
+    return tl.exp2(tl.minimum(score - lse, 0.0, propagate_nan=tl.PropagateNan.ALL))
+
+
+@triton.jit
 def _alike_only(
     score: tl.tensor,
     BUCKET: tl.tensor,

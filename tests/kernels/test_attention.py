@@ -140,6 +140,20 @@ def test_padding_whose_products_are_infinite_leaves_gradients_as_they_are(
         assert torch.equal(valid_rows(inputs, one), valid_rows(inputs, other))
 
 
+@interpreted_by_numpy
+def test_what_is_no_number_reaches_the_gradients() -> None:
+    case = Case(length=37, heads=1, n_rounds=1, n_buckets=1, chunk_len=64, n_before=0)
+    inputs = Inputs.of(case)
+    query_BHLK = inputs.query_BHLK.detach().clone()
+    query_BHLK[:, :, 20] = math.nan
+    out, d_query, d_value = by_kernels(case, inputs._replace(query_BHLK=query_BHLK))
+    # Of that query, of all that see it, and of all that it sees, which are the keys before it.
+    assert out[:, :, 20:].isnan().all()
+    assert out[:, :, :20].isfinite().all()
+    assert d_query.isnan().all()
+    assert d_value.isnan().all()
+
+
 def with_padding_of(content: float, inputs: Inputs) -> Inputs:
     assert inputs.valid_BL is not None
     query_BHLK = inputs.query_BHLK.detach().masked_fill(~inputs.valid_BL[:, None, :, None], content)
