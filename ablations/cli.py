@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 USER_MISTAKE = 2
 FAULT = 2
+INTERRUPTED = 2
 CELL_FAILED = 1
 NOT_TRUSTED = 1
 VERDICT_COLOURS = {"reproduced": "green", "partly": "yellow", "not reproduced": "red"}
@@ -40,7 +41,8 @@ for command in (compare, export, gate, history, instructions):
 def main() -> None:
     """Run the command line; a user's mistake becomes one paragraph and exit code 2.
 
-    So does a fault of the suite, with its traceback: 1 is an answer that commands give, as that something is worse.
+    So does a fault of the suite, with its traceback: 1 is an answer that commands give, as that something is worse. And
+    so does a reader that goes before all is written, as `head` does, for which Typer has 1.
     """
     from ablations.harness.errors import UserError
 
@@ -49,6 +51,8 @@ def main() -> None:
     except UserError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(USER_MISTAKE)
+    except SystemExit as left:
+        sys.exit(INTERRUPTED if isinstance(left.__context__, BrokenPipeError) else left.code)
     except Exception:
         import traceback
 

@@ -114,6 +114,16 @@ def test_a_fault_of_the_suite_is_not_the_exit_code_that_says_worse(
     assert "in fail" in said
 
 
+def test_a_reader_that_goes_before_the_end_is_not_the_exit_code_that_says_worse() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        done = subprocess.run(
+            [sys.executable, "run_all.py", "claims"], cwd=PROJECT, stdout=nobody, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (2, b"")
+
+
 def test_help_imports_next_to_nothing() -> None:
     code = """
 import sys
