@@ -37,7 +37,7 @@ class Unit:
 
     def _digits(self, value: float) -> str:
         if self.decimals is not None:
-            return f"{value:,.{self.decimals}f}"
+            return f"{value:z,.{self.decimals}f}"
         return three_digits(value)
 
 
@@ -46,7 +46,7 @@ def three_digits(value: float) -> str:
     if abs(value) < 0.0005:
         return "0"
     if abs(value) < 1:
-        return f"{value:.3g}"
+        return f"{value:#.3g}"
     rounded = float(f"{value:.3g}")
     decimals = 0 if abs(rounded) >= 100 else 1 if abs(rounded) >= 10 else 2
     return f"{rounded:,.{decimals}f}"

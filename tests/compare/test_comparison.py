@@ -181,7 +181,7 @@ def test_what_the_machine_can_do_is_told_and_not_judged() -> None:
     after = machine([first, ceiling], where(is_ceiling, with_ceilings(slow)))
     comparison = compared(after, before)
     assert len(comparison.rows) == 1
-    assert any("matrix products in float32 at 0.5 x the rate" in remark for remark in comparison.remarks)
+    assert any("matrix products in float32 at 0.500 x the rate" in remark for remark in comparison.remarks)
 
 
 def is_ceiling(cell: Cell) -> bool:

@@ -238,10 +238,10 @@ SECONDS = {("reformer", 512): 2.0, ("dense", 512): 1.0, ("reformer", 1024): 4.0,
     [
         (
             None,
-            "At sequence length 1024, a forward and backward pass of reformer takes 0.5 times as long as one of dense "
-            "(95 % interval 0.5 to 0.5, n = 2 rounds). From sequence length 512 to 1024, the time changes by a factor "
-            "of 2.00 with reformer (95 % interval 2.00 to 2.00, n = 2 rounds) and 8.00 with dense (95 % interval 8.00 "
-            "to 8.00, n = 2 rounds).",
+            "At sequence length 1024, a forward and backward pass of reformer takes 0.500 times as long as one of "
+            "dense (95 % interval 0.500 to 0.500, n = 2 rounds). From sequence length 512 to 1024, the time changes by "
+            "a factor of 2.00 with reformer (95 % interval 2.00 to 2.00, n = 2 rounds) and 8.00 with dense (95 % "
+            "interval 8.00 to 8.00, n = 2 rounds).",
         ),
         (
             ("dense", 1024),
@@ -322,8 +322,8 @@ def test_what_lacks_the_setting_is_what_the_others_are_set_against() -> None:
     assert said(cells, found) == (
         "At ff_chunk_len 1024, a training step of reformer, d_ff=4096 needs 1.00 times the peak memory of one without "
         "ff_chunk_len (exact, n = 1 round), and at 128, 1.00 times (exact, n = 1 round). "
-        "At ff_chunk_len 1024, a training step of reformer, d_ff=16384 needs 0.5 times the peak memory of one without "
-        "ff_chunk_len (exact, n = 1 round), and at 128, 0.125 times (exact, n = 1 round)."
+        "At ff_chunk_len 1024, a training step of reformer, d_ff=16384 needs 0.500 times the peak memory of one "
+        "without ff_chunk_len (exact, n = 1 round), and at 128, 0.125 times (exact, n = 1 round)."
     )
 
 
@@ -332,7 +332,7 @@ def test_ours_is_set_against_each_other_implementation() -> None:
     cells = [contenders.contender(name, length=length) for name in seconds for length in (512, 1024)]
     sentence = said(cells, lambda one: contenders.times([seconds[one.implementation] * one.length] * 3))
     assert sentence.startswith("At sequence length 1024, a forward and backward pass of attention alone of ours takes")
-    for ratio, name in (("0.25", "huggingface"), ("0.5", "lucidrains"), ("4.00", "sdpa_flash")):
+    for ratio, name in (("0.250", "huggingface"), ("0.500", "lucidrains"), ("4.00", "sdpa_flash")):
         assert f"{ratio} times as long as one of {name} (one round has no interval, n = 1 round)" in sentence
 
 

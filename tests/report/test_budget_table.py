@@ -19,7 +19,7 @@ def test_what_fits_and_what_does_not_stand_side_by_side() -> None:
     dense, reformer = table.rows
     assert dense.cells == ("640", "7", "dense", "1.50 GiB", "out of memory", "—", "2 processes")
     assert not dense.ok
-    assert reformer.cells == ("640", "7", "reformer", "1.50 GiB", "fit", "0.5 s", "2 processes")
+    assert reformer.cells == ("640", "7", "reformer", "1.50 GiB", "fit", "0.500 s", "2 processes")
 
 
 def test_one_process_that_did_not_fit_is_enough_to_say_so() -> None:

@@ -9,7 +9,7 @@ from ablations.harness.cell import Cell
 from ablations.harness.measurement import Energy, StepTimes
 from ablations.harness.record import Record
 from ablations.report.charts import Chart, learning_chart, scaling_chart
-from ablations.report.charts.chart import View, exact, id_words
+from ablations.report.charts.chart import Axis, Point, View, exact, id_words, trace
 from ablations.report.units import BITS_PER_BYTE, BYTES, SECONDS
 from ablations.report.views import ExperimentResults, experiment_results
 
@@ -34,9 +34,9 @@ def test_every_point_is_the_median_of_its_records_and_names_their_cells() -> Non
     cells = records.grid("q", length=(512, 1024, 2048))
     shown = view(chart(cells), "memory")
     by_id = {one.cell.id: one for one in records.records(cells)}
-    for trace in shown.traces:
-        assert [point.x for point in trace.points] == [512, 1024, 2048]
-        for point in trace.points:
+    for line in shown.traces:
+        assert [point.x for point in line.points] == [512, 1024, 2048]
+        for point in line.points:
             behind = [by_id[word] for word in point.words[-1].removeprefix("cells ").split()]
             peaks = [
                 one.measurement.peak_bytes for one in behind if one.measurement and one.measurement.kind == "memory"
@@ -144,6 +144,17 @@ def test_data_are_the_same_each_time_and_valid_json() -> None:
     cells = records.constant_tokens()
     assert chart(cells).data == chart(cells).data
     assert json.loads(chart(cells).data)
+
+
+def test_data_are_the_same_where_a_processor_sums_in_another_order() -> None:
+    def drawn(value: float) -> str:
+        points = (Point(x=2**60 + 1, y=value, low=None, high=-value, words=("0.1234567890123",)),)
+        views = (View("time", "forward", Axis("x", (), None), Axis("y", (), True), (trace("dense", "dense", points),)),)
+        return Chart("one", "One", "One point", views).data
+
+    assert drawn(3.8197260859792586) == drawn(3.819726085979258)
+    (point,) = json.loads(drawn(3.8197260859792586))[0]["traces"][0]["points"]
+    assert point == {"x": 2**60 + 1, "y": 3.8197261, "low": None, "high": -3.8197261, "words": ["0.1234567890123"]}
 
 
 def test_comparisons_are_drawn_over_length_one_view_for_each_type_of_number() -> None:

@@ -12,7 +12,7 @@ def test_a_time_is_set_against_floor_and_fastest_product() -> None:
 
 
 def test_a_time_below_its_floor_is_marked() -> None:
-    assert floor_cells(4.0, Work(300, 50), "float32", CEILING) == ("5.00 s", "0.8 x ‼", "75.0 %", "memory")
+    assert floor_cells(4.0, Work(300, 50), "float32", CEILING) == ("5.00 s", "0.800 x ‼", "75.0 %", "memory")
 
 
 def test_what_has_no_result_still_has_a_floor() -> None:

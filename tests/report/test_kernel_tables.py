@@ -56,7 +56,7 @@ def test_a_part_that_took_less_than_its_floor_is_marked() -> None:
     found = KernelSeconds(kernels=(KernelTime(name="hash_kernel", calls=2, seconds=1.0),), steps=2)
     bytes_moved = parts()["hash"].bytes * 512 * 5
     below, above = (table_of(found, Ceiling({"float32": 1e30}, bytes_moved * factor)) for factor in (1.0, 4.0))
-    assert below.rows[0].cells[3:] == ("1.00 s", "0.5 x ‼", "0 %", "memory")
+    assert below.rows[0].cells[3:] == ("1.00 s", "0.500 x ‼", "0 %", "memory")
     assert "Below the floor: check" in below.notes[-1]
     assert above.rows[0].cells[3:] == ("250 ms", "2.00 x", "0 %", "memory")
     assert len(above.notes) == 1

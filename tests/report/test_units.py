@@ -21,7 +21,11 @@ from ablations.report.units import BITS_PER_BYTE, BYTES, PERCENT, SECONDS, TOKEN
         (TOKENS_PER_SECOND, 41234, "41,200 tokens/s"),
         (BITS_PER_BYTE, 2.31456, "2.315"),
         (PERCENT, 0.0141, "1.41 %"),
-        (PERCENT, 0.0005, "0.05 %"),
+        (PERCENT, 0.0005, "0.0500 %"),
+        (PERCENT, 0.0089, "0.890 %"),
+        (PERCENT, -0.009999, "-1.00 %"),
+        (BITS_PER_BYTE, -0.0004, "0.000"),
+        (BITS_PER_BYTE, -0.0006, "-0.001"),
     ],
 )
 def test_a_value_is_written_with_three_digits_in_a_fitting_unit(unit: Unit, value: float, text: str) -> None:
@@ -30,7 +34,7 @@ def test_a_value_is_written_with_three_digits_in_a_fitting_unit(unit: Unit, valu
 
 def test_both_bounds_are_in_the_unit_of_the_value() -> None:
     estimate = Estimate(1.01, Interval(0.98, 1.04, "95 %"), None, 7, 2)
-    assert interval_text(estimate, SECONDS) == "0.98 to 1.04 s"
+    assert interval_text(estimate, SECONDS) == "0.980 to 1.04 s"
 
 
 def test_a_range_is_called_a_range_and_an_exact_count_exact() -> None:

@@ -155,6 +155,17 @@ def test_planted_prices_of_time_are_found(kind: str) -> None:
     assert [found.at(one) for one in elsewhere] == pytest.approx([one.value for one in expected], rel=1e-5)
 
 
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_a_fit_is_the_same_in_whatever_order_its_sums_are_taken(seed: int) -> None:
+    features = time_features("lsh", None)
+    configurations = planted(features, [2e-11, 3e-11, 4e-3, 2e-9, 3e-8, 5e-9, 0.02], drawn_sizes(80, seed=seed))
+    generator = np.random.default_rng(seed)
+    noisy = [Measured(sizes=one.sizes, value=one.value * generator.uniform(0.9, 1.1)) for one in configurations]
+    one, other = fitted(features, noisy), fitted(features, noisy[::-1])
+    assert one.polynomial == other.polynomial
+    assert one.bounds == other.bounds
+
+
 def test_what_did_not_vary_has_no_price_of_its_own() -> None:
     features = memory_features("dense", "standard")
     sizes = [{**drawn_sizes(1)[0], "length": 512 * 2**n, "n_layers": 2} for n in range(6)]

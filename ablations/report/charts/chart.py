@@ -5,7 +5,7 @@ All texts are plain: the page's script escapes them before the plotting library,
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -15,6 +15,9 @@ from ablations.report.units import Unit, interval_text, n_text
 
 SHOWN_IDS = 3
 """Of the cells behind a point; how many more there are is told."""
+
+DIGITS = 8
+"""Of a number that is drawn; words have more. What follows is the processor's, by the order in which it sums."""
 
 Dash = Literal["solid", "dash", "dashdot", "dot", "longdash", "longdashdot"]
 DASHES: tuple[Dash, ...] = ("solid", "dash", "dashdot", "dot")
@@ -104,9 +107,21 @@ class Chart:
 
     @property
     def data(self) -> str:
-        """The views as JSON, the same bytes each time."""
-        views = [asdict(view) for view in self.views]
+        """The views as JSON, the same bytes each time and on every processor: what is drawn has `DIGITS` digits."""
+        views = _rounded([asdict(view) for view in self.views])
         return json.dumps(views, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _rounded(content: object) -> object:
+    match content:
+        case float():
+            return float(f"{content:.{DIGITS}g}")
+        case Mapping():
+            return {name: _rounded(value) for name, value in content.items()}
+        case list() | tuple():
+            return [_rounded(value) for value in content]
+        case _:
+            return content
 
 
 def trace(variant: str, name: str, points: Sequence[Point], *, dash: Dash = "solid", shape: Look = "line") -> Trace:

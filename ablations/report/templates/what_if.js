@@ -70,7 +70,7 @@
 
   const threeDigits = (number) => {
     if (Math.abs(number) < 0.0005) return "0";
-    if (Math.abs(number) < 1) return String(Number(number.toPrecision(3)));
+    if (Math.abs(number) < 1) return number.toPrecision(3);
     const rounded = Number(number.toPrecision(3));
     const decimals = rounded >= 100 ? 0 : rounded >= 10 ? 1 : 2;
     return rounded.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
