@@ -52,15 +52,15 @@ def test_what_needs_more_than_the_budget_runs_out_of_memory_and_within_a_larger_
 
 
 @pytest.mark.parametrize(
-    ("variant", "lengths"), [("dense", range(384, 1025, 128)), ("reformer", range(2048, 20481, 2048))]
+    ("variant", "lengths"), [("dense", range(384, 1025, 128)), ("reformer", range(2048, 22529, 2048))]
 )
-def test_the_same_answer_comes_again_but_for_a_step_that_needs_the_budget_to_the_mebibyte(
+def test_the_same_answer_comes_again_but_for_a_step_that_needs_the_budget_to_two_mebibytes(
     measured: Callable[[Cell], Record], variant: str, lengths: range
 ) -> None:
     # What is no tensor differs between processors: with AMX the longest that fits is less than half as long. From run
     # to run, too, by how threads meet: in 80 runs a step of the Reformer of 14,336 fit into 24.1 MiB once, and once did
     # not fit into 24.6.
-    mebibytes = (23, 24, 24, 25)
+    mebibytes = (22, 24, 24, 26)
     answers = [
         [measured(probe(length, budget_bytes=size * 2**20, variant=variant)).status for size in mebibytes]
         for length in lengths
