@@ -142,7 +142,7 @@ class Ceiling(Frozen):
         kind: Tells workloads apart.
         widths: Of the matrices, each tried; which one is fastest differs from machine to machine.
         copy_bytes: Size of the tensor that is copied; far beyond any cache.
-        repeats: Times that each is done, the first of them to warm up.
+        repeats: Times that each is done, the first of them to warm up; fewer of what takes many seconds.
     """
 
     kind: Literal["ceiling"] = "ceiling"

@@ -2,11 +2,12 @@
 
 import time
 
+import pytest
 import torch
 
 from ablations.harness.cell import Ceiling
 from ablations.harness.measure.ceiling import measure_ceilings
-from ablations.harness.measure.time import sample_steps
+from ablations.harness.measure.time import Sample, sample_steps
 
 CPU = torch.device("cpu")
 
@@ -32,6 +33,15 @@ def test_ceilings_keep_every_repeat_but_the_first() -> None:
     assert [(one.width, len(one.seconds)) for one in found.products] == [(24, 3), (48, 3)]
     assert (found.copy_bytes, len(found.copy_seconds)) == (5000, 3)
     assert min(seconds for one in found.products for seconds in one.seconds) > 0
+
+
+@pytest.mark.parametrize(("each", "kept"), [(18.0, 1), (4.0, 2), (0.9, 6)])
+def test_what_takes_many_seconds_is_repeated_fewer_times(
+    each: float, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ablations.harness.measure.ceiling.timed", lambda *_: Sample(each, each, None))
+    found = measure_ceilings(Ceiling(widths=(24,), copy_bytes=5000, repeats=7), CPU, torch.bfloat16, seed=1)
+    assert found.products[0].seconds == found.copy_seconds == (each,) * kept
 
 
 def test_ceilings_leave_the_random_stream_of_the_process_alone() -> None:

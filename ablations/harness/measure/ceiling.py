@@ -7,13 +7,20 @@ import torch
 from torch import Tensor
 
 from ablations.harness.cell import Ceiling
-from ablations.harness.measure.time import timed
+from ablations.harness.measure.time import Sample, timed
 from ablations.harness.measurement import Ceilings, MatrixProducts
 from reformer.randomness import derived_seed
+
+ENOUGH_SECONDS = 10.0
+"""For all repeats of one thing; then no more begin. A processor without bfloat16 multiplies at width 2048 for 18 s."""
+LEAST = 2
+"""Repeats, the first of them to warm up."""
 
 
 def measure_ceilings(workload: Ceiling, device: torch.device, dtype: torch.dtype, *, seed: int) -> Ceilings:
     """Every width's product and the copy, each so many times, into memory that is there already.
+
+    What takes longer than `ENOUGH_SECONDS` for all is repeated fewer times: as many as began before, at least `LEAST`.
 
     Args:
         workload: What to multiply and to copy.
@@ -48,5 +55,7 @@ def _repeated(once: Callable[[], object], repeats: int, device: torch.device) ->
     def step() -> None:
         once()
 
-    samples = [timed(step, device) for _ in range(repeats)]
+    samples: list[Sample] = []
+    while len(samples) < repeats and (len(samples) < LEAST or sum(one.wall for one in samples) < ENOUGH_SECONDS):
+        samples.append(timed(step, device))
     return tuple(sample.wall if sample.device is None else sample.device for sample in samples[1:])
