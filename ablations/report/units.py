@@ -52,6 +52,11 @@ def three_digits(value: float) -> str:
     return f"{rounded:,.{decimals}f}"
 
 
+def of_any_processor(value: float) -> float:
+    """Eight digits of a number that was summed up: what follows is the processor's, by the order in which it sums."""
+    return float(f"{value:.8g}")
+
+
 SECONDS = Unit("time per step", ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")))
 BYTES = Unit("peak memory", ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "bytes")))
 TRAINING_SECONDS = Unit("seconds of training", ((1.0, "s"),))

@@ -11,13 +11,10 @@ from typing import Literal
 
 from ablations.report.statistics import Estimate
 from ablations.report.style import look
-from ablations.report.units import Unit, interval_text, n_text
+from ablations.report.units import Unit, interval_text, n_text, of_any_processor
 
 SHOWN_IDS = 3
 """Of the cells behind a point; how many more there are is told."""
-
-DIGITS = 8
-"""Of a number that is drawn; words have more. What follows is the processor's, by the order in which it sums."""
 
 Dash = Literal["solid", "dash", "dashdot", "dot", "longdash", "longdashdot"]
 DASHES: tuple[Dash, ...] = ("solid", "dash", "dashdot", "dot")
@@ -107,7 +104,7 @@ class Chart:
 
     @property
     def data(self) -> str:
-        """The views as JSON, the same bytes each time and on every processor: what is drawn has `DIGITS` digits."""
+        """The views as JSON, the same bytes each time and on every processor: what is drawn has fewer digits."""
         views = _rounded([asdict(view) for view in self.views])
         return json.dumps(views, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -115,7 +112,7 @@ class Chart:
 def _rounded(content: object) -> object:
     match content:
         case float():
-            return float(f"{content:.{DIGITS}g}")
+            return of_any_processor(content)
         case Mapping():
             return {name: _rounded(value) for name, value in content.items()}
         case list() | tuple():

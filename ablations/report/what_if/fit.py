@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ablations.report.statistics import CannotTell, Floats
+from ablations.report.units import of_any_processor
 from ablations.report.what_if.features import Feature
 from ablations.report.what_if.least_squares import distinct, nonnegative
 from ablations.report.what_if.sizes import LABELS, Monomial, Polynomial, Sizes, times, value
@@ -15,8 +16,6 @@ LEAST_CONFIGURATIONS = 4
 LEAST_FOR_QUANTILES = 40
 """With fewer sizes held out the interval is their whole range: of so few even that holds less than 95 %."""
 QUANTILES = (0.025, 0.975)
-DIGITS = 8
-"""Of a price. What follows is the processor's, by the order in which it sums; a page must be the same on all."""
 
 
 class Measured(Frozen):
@@ -107,12 +106,8 @@ def _terms(features: Sequence[Feature], measured: Sequence[Measured]) -> tuple[T
     kept = distinct(matrix)
     least = np.asarray([features[column].least_price for column in kept])
     prices = least + nonnegative(matrix[:, kept], 1 - matrix[:, kept] @ least)
-    found = zip((features[column] for column in kept), map(_rounded, prices), strict=True)
+    found = zip((features[column] for column in kept), map(of_any_processor, prices), strict=True)
     return tuple(Term(feature=feature, price=price) for feature, price in found if price > 0)
-
-
-def _rounded(price: float) -> float:
-    return float(f"{price:.{DIGITS}g}")
 
 
 def _relative(features: Sequence[Feature], measured: Sequence[Measured]) -> Floats:
